@@ -1,0 +1,2 @@
+//! onepath-bench.
+fn main() {}

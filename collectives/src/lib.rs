@@ -1,0 +1,3 @@
+//! Collectives of distributed training over TCP and shared memory.
+
+pub mod types;

@@ -1,0 +1,3 @@
+//! Moving the flows of collectives between ranks.
+
+pub mod plan;
