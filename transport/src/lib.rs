@@ -1,3 +1,111 @@
 //! Moving the flows of collectives between ranks.
+//!
+//! The steady state runs on the calling thread, without locks and without allocation.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`plan`] | what one rank does in one operation, as plain data |
+//! | [`wire`] | the header before every chunk |
+//! | [`flow`] | the operations in flight: gates, progress, placement |
+//! | [`tcp`] | several TCP subflows to each peer |
+//! | [`local`] | shared memory between the ranks of one host |
+//! | [`router`] | one transport or the other, by peer |
+//!
+//! A [`Transport`] is driven by its owner: `post` the flows of an operation, `poll` until the
+//! [`flow::FlowTable`] says that it is complete, `wait` when there is nothing to do, `cancel` to
+//! give up.
 
+pub mod flow;
 pub mod plan;
+pub mod tcp;
+pub mod wire;
+
+use std::io;
+use std::time::Duration;
+
+use onepath_topology::Rank;
+
+use flow::{FlowTable, MatchError, Slot};
+use wire::WireError;
+
+/// Whether a poll moved anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Bytes moved: poll again.
+    Moved,
+    /// Nothing to do now.
+    Idle,
+}
+
+impl Activity {
+    /// Moved if either did.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        if self == Self::Moved { self } else { other }
+    }
+}
+
+/// Why a transport can no longer reach a peer. After any of these it must be cancelled.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The peer closed a connection: it exited, crashed or gave up.
+    #[error("rank {peer} closed its connection")]
+    Closed {
+        /// The peer.
+        peer: Rank,
+    },
+    /// The operating system refused to move bytes.
+    #[error("cannot {action} rank {peer}: {source}")]
+    Io {
+        /// The peer.
+        peer: Rank,
+        /// What was tried: "send to", "receive from".
+        action: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The peer sent bytes that are not a chunk.
+    #[error("rank {peer} does not keep to the protocol: {problem}")]
+    Protocol {
+        /// The peer.
+        peer: Rank,
+        /// What is wrong.
+        problem: WireError,
+    },
+    /// The peer is in another call, or in the same call with other sizes.
+    #[error("rank {peer}: {problem}")]
+    Mismatch {
+        /// The peer.
+        peer: Rank,
+        /// How the calls differ.
+        problem: MatchError,
+    },
+}
+
+impl TransportError {
+    /// The rank at the other end.
+    pub fn peer(&self) -> Rank {
+        match *self {
+            Self::Closed { peer }
+            | Self::Io { peer, .. }
+            | Self::Protocol { peer, .. }
+            | Self::Mismatch { peer, .. } => peer,
+        }
+    }
+}
+
+/// Carries the flows of operations to and from the peers that it serves.
+pub trait Transport: Send {
+    /// Takes the flows of a posted operation whose peers this transport serves.
+    fn post(&mut self, table: &FlowTable, slot: Slot);
+
+    /// Moves what can move now, without blocking, and tells the table.
+    fn poll(&mut self, table: &mut FlowTable) -> Result<Activity, TransportError>;
+
+    /// Sleeps until something may have changed, at most `limit`. May return early for no reason.
+    fn wait(&mut self, table: &FlowTable, limit: Duration);
+
+    /// Gives up all operations: no memory of a posted operation is touched afterwards, connections
+    /// are closed. The transport cannot be used again.
+    fn cancel(&mut self);
+}

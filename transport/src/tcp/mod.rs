@@ -1,0 +1,199 @@
+//! Several TCP subflows to each peer.
+//!
+//! Chunks are dealt to whichever subflow can take bytes, so that a slow one does not hold up the
+//! rest; each subflow is one 5-tuple, which a fabric keeps on one path.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `send` | the sending half of a subflow: header and payload in one gathered write |
+//! | `receive` | the receiving half: staging, matching, direct placement |
+//! | `options` | socket options |
+mod options;
+mod receive;
+mod send;
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use onepath_topology::{Rank, WorldSize};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::Socket;
+
+use crate::flow::{FlowTable, SendQueue, Slot};
+use crate::{Activity, Transport, TransportError};
+
+pub use options::{OptionError, prepare};
+use receive::Receiver;
+use send::Sender;
+
+/// The largest number of subflows to one peer.
+pub const MAX_SUBFLOWS: usize = 16;
+
+/// How the TCP transport uses its sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpOptions {
+    /// Bytes of the staging buffer of each subflow: reductions read from it, so it should stay in
+    /// the second-level cache.
+    pub staging_bytes: usize,
+    /// Most payload bytes that one gathered write takes.
+    pub batch_bytes: usize,
+}
+
+impl Default for TcpOptions {
+    fn default() -> Self {
+        Self {
+            staging_bytes: 256 << 10,
+            batch_bytes: 256 << 10,
+        }
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Subflow {
+    socket: Socket,
+    sender: Sender,
+    receiver: Receiver,
+}
+
+#[derive(Debug)]
+struct Peer {
+    rank: Rank,
+    queue: SendQueue,
+    subflows: Vec<Subflow>,
+}
+
+/// TCP to any number of peers.
+#[derive(Debug)]
+pub struct TcpTransport {
+    peers: Vec<Peer>,
+    /// Index in `peers` by rank.
+    by_rank: Vec<Option<u32>>,
+    poll_set: Vec<(u32, u32, PollFlags)>,
+    options: TcpOptions,
+}
+
+impl TcpTransport {
+    /// Takes over connected sockets, the same number to each peer, in the same order on both ends.
+    pub fn new(
+        world: WorldSize,
+        connections: Vec<(Rank, Vec<Socket>)>,
+        options: TcpOptions,
+    ) -> Result<Self, OptionError> {
+        let mut by_rank = vec![None; world.get()];
+        let mut peers = Vec::with_capacity(connections.len());
+        for (rank, sockets) in connections {
+            by_rank[rank.index()] = Some(peers.len() as u32);
+            let mut subflows = Vec::with_capacity(sockets.len());
+            for socket in sockets {
+                prepare(&socket)?;
+                subflows.push(Subflow {
+                    socket,
+                    sender: Sender::new(options.batch_bytes),
+                    receiver: Receiver::new(options.staging_bytes),
+                });
+            }
+            peers.push(Peer {
+                rank,
+                queue: SendQueue::default(),
+                subflows,
+            });
+        }
+        Ok(Self {
+            peers,
+            by_rank,
+            poll_set: Vec::new(),
+            options,
+        })
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> TcpOptions {
+        self.options
+    }
+}
+
+impl Peer {
+    fn poll(&mut self, table: &mut FlowTable) -> Result<Activity, TransportError> {
+        let mut activity = Activity::Idle;
+        let peer = self.rank;
+        for subflow in &mut self.subflows {
+            let acknowledged = subflow.receiver.placed();
+            if subflow.sender.is_busy() || !self.queue.is_empty() {
+                let sent = subflow.sender.poll(
+                    peer,
+                    &subflow.socket,
+                    &mut self.queue,
+                    table,
+                    acknowledged,
+                )?;
+                activity = activity.or(sent);
+            }
+            if table.expects(peer) {
+                activity = activity.or(subflow.receiver.poll(peer, &subflow.socket, table)?);
+            }
+        }
+        Ok(activity)
+    }
+}
+
+impl Transport for TcpTransport {
+    fn post(&mut self, table: &FlowTable, slot: Slot) {
+        for (index, rank) in table.sends(slot) {
+            if let Some(at) = self.by_rank[rank.index()] {
+                self.peers[at as usize].queue.push(slot, index);
+            }
+        }
+    }
+
+    fn poll(&mut self, table: &mut FlowTable) -> Result<Activity, TransportError> {
+        let mut activity = Activity::Idle;
+        for peer in &mut self.peers {
+            activity = activity.or(peer.poll(table)?);
+        }
+        Ok(activity)
+    }
+
+    fn wait(&mut self, table: &FlowTable, limit: Duration) {
+        self.poll_set.clear();
+        for (p, peer) in (0..).zip(&self.peers) {
+            let expects = table.expects(peer.rank);
+            for (s, subflow) in (0..).zip(&peer.subflows) {
+                let mut flags = PollFlags::empty();
+                if expects && !subflow.receiver.is_held() {
+                    flags |= PollFlags::IN;
+                }
+                if subflow.sender.is_busy() {
+                    flags |= PollFlags::OUT;
+                }
+                if !flags.is_empty() {
+                    self.poll_set.push((p, s, flags));
+                }
+            }
+        }
+        let limit = Timespec::try_from(limit).ok();
+        let mut few = [const { None }; 8];
+        if self.poll_set.len() <= few.len() {
+            for (place, &(p, s, flags)) in few.iter_mut().zip(&self.poll_set) {
+                let fd = self.peers[p as usize].subflows[s as usize].socket.as_fd();
+                *place = Some(PollFd::from_borrowed_fd(fd, flags));
+            }
+        }
+        let mut set: Vec<PollFd<'_>> = if self.poll_set.len() <= few.len() {
+            few.into_iter().flatten().collect()
+        } else {
+            let fd = |&(p, s, flags): &(u32, u32, PollFlags)| {
+                let subflow = &self.peers[p as usize].subflows[s as usize];
+                PollFd::from_borrowed_fd(subflow.socket.as_fd(), flags)
+            };
+            self.poll_set.iter().map(fd).collect()
+        };
+        // An interrupted or failed wait is an early return, which the contract allows.
+        let _ = poll(&mut set, limit.as_ref());
+    }
+
+    fn cancel(&mut self) {
+        self.peers.clear();
+        self.by_rank.fill(None);
+    }
+}
