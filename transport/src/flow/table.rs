@@ -282,6 +282,13 @@ impl FlowTable {
         self.active.retain(|&s| s != slot);
     }
 
+    /// Gives back every slot, as `release` does.
+    pub fn release_all(&mut self) {
+        self.states.fill(State::Free);
+        self.active.clear();
+        self.expected.fill(0);
+    }
+
     /// Operations in flight that are not complete, oldest first.
     pub fn pending(&self) -> impl Iterator<Item = Slot> + '_ {
         self.active

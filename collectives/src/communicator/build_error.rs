@@ -1,0 +1,116 @@
+//! Why a world could not be joined.
+
+use std::io;
+use std::path::PathBuf;
+
+use onepath_topology::{Rank, WorldSize};
+use onepath_transport::local::SegmentError;
+use onepath_transport::tcp::{MAX_SUBFLOWS, OptionError};
+
+use crate::algorithm::CostTableError;
+use crate::bootstrap::host_port::HostPortError;
+use crate::bootstrap::interfaces::InterfaceTextError;
+use crate::bootstrap::{InterfaceError, LaunchError, RendezvousError, SecretError};
+use crate::control::{EndpointError, SessionError};
+use crate::error::CollectiveError;
+
+/// Why a world could not be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Something that must be said was not.
+    #[error("the {what} is not known: say it in code or start the rank by a launcher")]
+    Missing {
+        /// What.
+        what: &'static str,
+    },
+    /// The rank does not belong to the world.
+    #[error("rank {rank} does not belong to a world of {world}: it must be below that")]
+    RankOutOfRange {
+        /// The rank.
+        rank: Rank,
+        /// The world.
+        world: WorldSize,
+    },
+    /// Too few or too many subflows.
+    #[error("subflows {subflows} is out of range: it must be from 1 to {MAX_SUBFLOWS}")]
+    Subflows {
+        /// The number.
+        subflows: u16,
+    },
+    /// A variable has a value that means nothing.
+    #[error("{name}={value}: {problem}")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The launcher's variables are wrong.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The rendezvous address is wrong.
+    #[error(transparent)]
+    Address(#[from] HostPortError),
+    /// The job secret is wrong.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The interface variables are wrong.
+    #[error(transparent)]
+    InterfaceText(#[from] InterfaceTextError),
+    /// No interface fits.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// The ranks did not meet.
+    #[error(transparent)]
+    Rendezvous(#[from] RendezvousError),
+    /// The control plane could not be started.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The ranks met but could not connect.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// What another rank said of itself cannot be read.
+    #[error("rank {rank} introduced itself in a way that cannot be read: {problem}")]
+    Card {
+        /// The rank.
+        rank: Rank,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Shared memory was asked for, but ranks are on different hosts.
+    #[error(
+        "transport local needs all ranks on one host, but ranks {here} and {there} are on \
+         different ones: use auto or tcp"
+    )]
+    DifferentHosts {
+        /// This rank.
+        here: Rank,
+        /// One on another host.
+        there: Rank,
+    },
+    /// Shared memory could not be set up.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// A socket could not be prepared.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The runtime of the rendezvous could not be started.
+    #[error("cannot start the rendezvous: {0}")]
+    Runtime(#[source] io::Error),
+    /// A first call, which agrees on the tuning, failed.
+    #[error("the first call failed: {0}")]
+    FirstCall(#[from] CollectiveError),
+    /// The cost table could not be read.
+    #[error("tuning file {path}: {problem}", path = .path.display())]
+    TuningFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The cost table that rank 0 sent is wrong.
+    #[error(transparent)]
+    Tuning(#[from] CostTableError),
+}

@@ -1,0 +1,297 @@
+//! Joining a world: everything that is said before the first call.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use onepath_topology::{Rank, WorldSize};
+use onepath_transport::tcp::MAX_SUBFLOWS;
+
+use crate::algorithm::Algorithm;
+use crate::bootstrap::{
+    HostPort, InterfaceChoice, JobSecret, Launch, Trust, process_environment,
+};
+use crate::types::{UnknownName, by_name};
+
+use super::Communicator;
+use super::build_error::BuildError;
+use super::join::{self, Options};
+
+/// How bytes travel between ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TransportKind {
+    /// Shared memory inside a host, TCP between hosts.
+    #[default]
+    Auto,
+    /// TCP everywhere, also inside a host.
+    Tcp,
+    /// Shared memory; all ranks must be on one host.
+    Local,
+}
+
+impl TransportKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Tcp, Self::Local];
+
+    /// Its name, as options spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Tcp => "tcp",
+            Self::Local => "local",
+        }
+    }
+}
+
+impl FromStr for TransportKind {
+    type Err = UnknownName;
+
+    fn from_str(value: &str) -> Result<Self, UnknownName> {
+        by_name("transport", value, &Self::ALL, Self::name)
+    }
+}
+
+impl std::fmt::Display for TransportKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Where the cost table comes from that chooses among algorithms.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TuningSource {
+    /// Measured when the communicator is made, for less than a second; rank 0's times count.
+    #[default]
+    Measure,
+    /// Computed from documented formulas, the same in every run.
+    Model,
+    /// Read by rank 0 from a file that an earlier run wrote.
+    File(PathBuf),
+}
+
+/// Says who this rank is and how it talks, then joins.
+///
+/// What is not said is taken from the environment: `ONEPATH_ALGORITHM`, `ONEPATH_TRANSPORT`,
+/// `ONEPATH_SUBFLOWS`, `ONEPATH_TUNING` (`measure`, `model` or a file), `ONEPATH_JOB_SECRET`,
+/// `ONEPATH_SOCKET_IFNAME`, `ONEPATH_SOCKET_FAMILY`.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    rank: Option<Rank>,
+    world: Option<WorldSize>,
+    rendezvous: Option<HostPort>,
+    hosted_elsewhere: bool,
+    transport: Option<TransportKind>,
+    subflows: Option<u16>,
+    algorithm: Option<Algorithm>,
+    tuning: Option<TuningSource>,
+    secret: Option<JobSecret>,
+    insecure: bool,
+    interfaces: Option<InterfaceChoice>,
+    silence: Option<Duration>,
+    operation_timeout: Option<Duration>,
+    late_warning: Option<Duration>,
+    join_timeout: Option<Duration>,
+}
+
+impl Builder {
+    /// Nothing said yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Rank, world size and rendezvous as a launcher set them (torchrun, mpirun, Slurm, our own).
+    pub fn from_environment() -> Result<Self, BuildError> {
+        Ok(Self::new().launch(Launch::from_environment(&process_environment)?))
+    }
+
+    /// Rank, world size and rendezvous from a TOML file.
+    pub fn from_file(path: &Path) -> Result<Self, BuildError> {
+        Ok(Self::new().launch(Launch::from_file(path, &process_environment)?))
+    }
+
+    fn launch(mut self, launch: Launch) -> Self {
+        self.rank = Some(launch.rank);
+        self.world = Some(launch.world_size);
+        self.rendezvous = launch.rendezvous;
+        self
+    }
+
+    /// This rank's number.
+    #[must_use]
+    pub fn rank(mut self, rank: Rank) -> Self {
+        self.rank = Some(rank);
+        self
+    }
+
+    /// How many ranks there are.
+    #[must_use]
+    pub fn world_size(mut self, world: WorldSize) -> Self {
+        self.world = Some(world);
+        self
+    }
+
+    /// Where the ranks meet, `host:port`; rank 0 listens there.
+    pub fn rendezvous(mut self, address: &str) -> Result<Self, BuildError> {
+        self.rendezvous = Some(HostPort::parse(address, crate::bootstrap::host_port::DEFAULT_PORT)?);
+        Ok(self)
+    }
+
+    /// The rendezvous store runs in another process (a launcher's), rank 0 does not listen.
+    #[must_use]
+    pub fn hosted_elsewhere(mut self) -> Self {
+        self.hosted_elsewhere = true;
+        self
+    }
+
+    /// How bytes travel.
+    #[must_use]
+    pub fn transport(mut self, transport: TransportKind) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// TCP connections to each peer, 1 to 16.
+    #[must_use]
+    pub fn subflows(mut self, subflows: u16) -> Self {
+        self.subflows = Some(subflows);
+        self
+    }
+
+    /// One algorithm for every call that it fits; otherwise the cost table chooses.
+    #[must_use]
+    pub fn algorithm(mut self, algorithm: Option<Algorithm>) -> Self {
+        self.algorithm = algorithm;
+        self
+    }
+
+    /// Where the cost table comes from.
+    #[must_use]
+    pub fn tuning(mut self, tuning: TuningSource) -> Self {
+        self.tuning = Some(tuning);
+        self
+    }
+
+    /// The job's secret.
+    #[must_use]
+    pub fn secret(mut self, secret: JobSecret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// Accepts peers beyond loopback without a secret.
+    #[must_use]
+    pub fn insecure(mut self, insecure: bool) -> Self {
+        self.insecure = insecure;
+        self
+    }
+
+    /// Which interfaces peers are told to connect to.
+    #[must_use]
+    pub fn interfaces(mut self, interfaces: InterfaceChoice) -> Self {
+        self.interfaces = Some(interfaces);
+        self
+    }
+
+    /// A rank that is not heard of for this long is dead (default 10 s).
+    #[must_use]
+    pub fn silence(mut self, silence: Duration) -> Self {
+        self.silence = Some(silence);
+        self
+    }
+
+    /// A call that takes longer than this fails (default 10 min).
+    #[must_use]
+    pub fn operation_timeout(mut self, timeout: Duration) -> Self {
+        self.operation_timeout = Some(timeout);
+        self
+    }
+
+    /// A call that takes longer than this is warned of on standard error (default 10 s).
+    #[must_use]
+    pub fn late_warning(mut self, after: Duration) -> Self {
+        self.late_warning = Some(after);
+        self
+    }
+
+    /// How long the other ranks may take to join (default 60 s).
+    #[must_use]
+    pub fn join_timeout(mut self, timeout: Duration) -> Self {
+        self.join_timeout = Some(timeout);
+        self
+    }
+
+    /// Meets the other ranks and connects to them. Blocks until all are there.
+    pub fn build(self) -> Result<Communicator, BuildError> {
+        let options = self.resolve()?;
+        join::world(options)
+    }
+
+    fn resolve(self) -> Result<Options, BuildError> {
+        let lookup = &process_environment;
+        let rank = self.rank.ok_or(BuildError::Missing { what: "rank" })?;
+        let world = self.world.ok_or(BuildError::Missing { what: "world size" })?;
+        if !world.contains(rank) {
+            return Err(BuildError::RankOutOfRange { rank, world });
+        }
+        let subflows = match self.subflows {
+            Some(subflows) => subflows,
+            None => variable("ONEPATH_SUBFLOWS")?.unwrap_or(2),
+        };
+        if !(1..=MAX_SUBFLOWS).contains(&usize::from(subflows)) {
+            return Err(BuildError::Subflows { subflows });
+        }
+        let trust = match self.secret {
+            Some(secret) => Trust::Secret(secret),
+            None => Trust::from_environment(lookup, self.insecure)?,
+        };
+        let interfaces = match self.interfaces {
+            Some(interfaces) => interfaces,
+            None => InterfaceChoice::from_environment(lookup)?,
+        };
+        Ok(Options {
+            rank,
+            world,
+            rendezvous: self.rendezvous,
+            hosted_elsewhere: self.hosted_elsewhere,
+            transport: match self.transport {
+                Some(transport) => transport,
+                None => variable("ONEPATH_TRANSPORT")?.unwrap_or_default(),
+            },
+            subflows,
+            algorithm: match self.algorithm {
+                Some(algorithm) => Some(algorithm),
+                None => variable("ONEPATH_ALGORITHM")?,
+            },
+            tuning: self.tuning.unwrap_or_else(tuning_from_environment),
+            trust,
+            interfaces,
+            silence: self.silence.unwrap_or(Duration::from_secs(10)),
+            operation_timeout: self.operation_timeout.unwrap_or(Duration::from_mins(10)),
+            late_warning: self.late_warning.unwrap_or(Duration::from_secs(10)),
+            join_timeout: self.join_timeout.unwrap_or(Duration::from_mins(1)),
+        })
+    }
+}
+
+fn variable<T: FromStr>(name: &'static str) -> Result<Option<T>, BuildError>
+where
+    T::Err: std::fmt::Display,
+{
+    let Some(value) = process_environment(name).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    match value.parse() {
+        Ok(parsed) => Ok(Some(parsed)),
+        Err(problem) => {
+            Err(BuildError::Variable { name, value, problem: T::Err::to_string(&problem) })
+        }
+    }
+}
+
+fn tuning_from_environment() -> TuningSource {
+    match process_environment("ONEPATH_TUNING").as_deref() {
+        None | Some("" | "measure") => TuningSource::Measure,
+        Some("model") => TuningSource::Model,
+        Some(path) => TuningSource::File(path.into()),
+    }
+}

@@ -1,0 +1,101 @@
+//! Communicators: the ranks that make calls together.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `calls` | blocking collectives |
+//! | `scope` | several calls in flight |
+mod calls;
+mod scope;
+
+use std::cell::RefCell;
+
+use onepath_topology::{Rank, WorldSize};
+use onepath_transport::Transport;
+
+use crate::algorithm::Algorithm;
+use crate::engine::{Engine, EngineConfig, Request, Ticket, Watch};
+use crate::error::CollectiveError;
+
+pub use scope::{Handle, Scope};
+
+/// One rank's membership in a group of ranks that make calls together.
+///
+/// It may be moved to another thread, but not shared: all calls of one rank on one communicator
+/// come in one order. Use [`split`](Self::split) for a communicator per thread.
+#[derive(Debug)]
+pub struct Communicator {
+    engine: RefCell<Engine>,
+    rank: Rank,
+    world: WorldSize,
+}
+
+impl Communicator {
+    pub(crate) fn assemble(
+        config: EngineConfig,
+        transport: Box<dyn Transport>,
+        watch: Watch,
+    ) -> Self {
+        let (rank, world) = (config.me, config.world);
+        Self { engine: RefCell::new(Engine::new(config, transport, watch)), rank, world }
+    }
+
+    /// This rank's number.
+    pub fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    /// How many ranks there are.
+    pub fn world_size(&self) -> WorldSize {
+        self.world
+    }
+
+    /// Uses one algorithm for every call that it fits, or lets the cost table choose again. All
+    /// ranks must say the same between the same calls.
+    pub fn set_algorithm(&self, algorithm: Option<Algorithm>) {
+        self.engine.borrow_mut().set_algorithm(algorithm);
+    }
+
+    fn run(&self, request: &Request) -> Result<(), CollectiveError> {
+        let mut engine = self.engine.borrow_mut();
+        // SAFETY: the request's buffers are borrowed by our caller until this function returns,
+        // and it returns after completion or after an error, when the engine touches them no more.
+        let ticket = unsafe { engine.start(request)? };
+        engine.finish(&ticket)
+    }
+
+    /// Starts a call of a scope.
+    fn start(&self, request: &Request) -> Result<Ticket, CollectiveError> {
+        // SAFETY: the buffers are borrowed for the scope's environment, and the scope ends only
+        // after `finish_all` or `abandon`.
+        unsafe { self.engine.borrow_mut().start(request) }
+    }
+
+    fn finish(&self, ticket: &Ticket) -> Result<(), CollectiveError> {
+        self.engine.borrow_mut().finish(ticket)
+    }
+
+    fn test(&self, ticket: &Ticket) -> Result<bool, CollectiveError> {
+        let mut engine = self.engine.borrow_mut();
+        if engine.is_complete(ticket) {
+            return Ok(true);
+        }
+        engine.progress()?;
+        Ok(engine.is_complete(ticket))
+    }
+
+    fn progress(&self) -> Result<(), CollectiveError> {
+        self.engine.borrow_mut().progress().map(|_| ())
+    }
+
+    fn finish_all(&self) -> Result<(), CollectiveError> {
+        self.engine.borrow_mut().finish_all()
+    }
+
+    /// Gives up everything in flight, for a scope whose body panicked.
+    fn abandon(&self) {
+        let error = CollectiveError::Aborted { by: self.rank };
+        if let Ok(mut engine) = self.engine.try_borrow_mut() {
+            engine.break_with(error);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Runs the operations of one communicator on the calling thread.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `request` | a call with its buffers by address |
+//! | `plans` | plans computed before, by shape |
+//! | `scratch` | scratch buffers, reused |
+//! | `idle` | how to wait: spin, yield, sleep |
+//! | `watch` | dead ranks, late ranks, time-outs |
+mod idle;
+mod plans;
+mod request;
+mod scratch;
+mod watch;
+
+use std::time::{Duration, Instant};
+
+use onepath_topology::{Nanos, Rank, WorldSize};
+use onepath_transport::flow::{FlowTable, MatchError, Memory, PostError, Posting, Slot};
+use onepath_transport::wire::OperationId;
+use onepath_transport::{Activity, Transport, TransportError};
+
+use crate::algorithm::Algorithm;
+use crate::call::CallDescription;
+use crate::error::{ArgumentError, CollectiveError};
+use crate::recorder::Recorder;
+use crate::reduce;
+use crate::tuning::Tuning;
+
+pub(crate) use idle::IdlePolicy;
+use idle::Idle;
+use plans::PlanCache;
+pub(crate) use request::{Buffers, Request, Target};
+use scratch::ScratchPool;
+pub(crate) use watch::Watch;
+
+/// What an engine needs to know.
+#[derive(Debug)]
+pub(crate) struct EngineConfig {
+    pub(crate) me: Rank,
+    pub(crate) world: WorldSize,
+    pub(crate) tuning: Tuning,
+    pub(crate) algorithm: Option<Algorithm>,
+    pub(crate) scratch_limit: usize,
+    pub(crate) idle: IdlePolicy,
+    pub(crate) operation_timeout: Duration,
+    pub(crate) late_warning: Duration,
+}
+
+/// An operation that was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    slot: Slot,
+    call: CallDescription,
+    number: u64,
+}
+
+/// The operations of one communicator on one rank.
+pub(crate) struct Engine {
+    config: EngineConfig,
+    table: FlowTable,
+    transport: Box<dyn Transport>,
+    plans: PlanCache,
+    scratch: ScratchPool,
+    recorder: Recorder,
+    watch: Watch,
+    epoch: Instant,
+    next_collective: u64,
+    sends: Vec<u64>,
+    receives: Vec<u64>,
+    broken: Option<CollectiveError>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("me", &self.config.me)
+            .field("world", &self.config.world)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(config: EngineConfig, transport: Box<dyn Transport>, watch: Watch) -> Self {
+        let ranks = config.world.get();
+        Self {
+            table: FlowTable::new(config.world),
+            transport,
+            plans: PlanCache::new(),
+            scratch: ScratchPool::new(),
+            recorder: Recorder::new(),
+            watch,
+            epoch: Instant::now(),
+            next_collective: 0,
+            sends: vec![0; ranks],
+            receives: vec![0; ranks],
+            broken: None,
+            config,
+        }
+    }
+
+    pub(crate) fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    pub(crate) fn set_tuning(&mut self, tuning: Tuning) {
+        self.config.tuning = tuning;
+    }
+
+    pub(crate) fn set_algorithm(&mut self, algorithm: Option<Algorithm>) {
+        self.config.algorithm = algorithm;
+    }
+
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos::from(self.epoch.elapsed())
+    }
+
+    /// Starts an operation.
+    ///
+    /// # Safety
+    /// The buffers of the request stay alive and untouched by others until the ticket is complete
+    /// or an error was returned by any later call of this engine.
+    pub(crate) unsafe fn start(&mut self, request: &Request) -> Result<Ticket, CollectiveError> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
+        let algorithm = self.choose(request);
+        let (id, number) = self.number(request);
+        let call = request.description(algorithm);
+        let now = self.now();
+        let shape = (self.config.me, self.config.world);
+        let plan = self.plans.get(request, algorithm, shape, self.config.scratch_limit);
+        let scratch = self.scratch.take(plan.scratch_bytes);
+        let buffers = request.buffers;
+        let kernel = reduce::kernel(
+            request.data_type,
+            request.op.unwrap_or(crate::types::ReduceOp::Sum),
+            self.config.world.get() as u32,
+        );
+        let posting = Posting {
+            id,
+            signature: call.signature(),
+            plan,
+            memory: Memory::new(buffers.input, buffers.output, scratch),
+            kernel: Some(kernel),
+            chunk_bytes: self.config.tuning.chunk_bytes(request.bytes(), algorithm),
+            now,
+        };
+        // SAFETY: the caller vouches for its buffers; the scratch buffer belongs to the pool,
+        // which keeps it for this operation until `finish` gives it back.
+        let posted = unsafe { self.table.post(&posting) };
+        let slot = match posted {
+            Ok(slot) => slot,
+            Err(PostError::TooMany) => {
+                self.scratch.give_back();
+                return Err(ArgumentError::TooManyInFlight.into());
+            }
+            Err(fault) => unreachable!("plans are in range by construction: {fault}"),
+        };
+        self.scratch.assign(slot);
+        self.advance(request);
+        self.recorder.started(number, call, now);
+        self.watch.publish(number, call);
+        self.transport.post(&self.table, slot);
+        Ok(Ticket { slot, call, number })
+    }
+
+    fn choose(&self, request: &Request) -> Algorithm {
+        let wanted = self.config.algorithm.unwrap_or_else(|| {
+            self.config.tuning.choose(request.kind(), request.bytes(), self.config.world)
+        });
+        request.effective(wanted, self.config.world, self.config.scratch_limit)
+    }
+
+    fn number(&self, request: &Request) -> (OperationId, u64) {
+        let number = match request.target {
+            Target::Collective(_) => return (
+                OperationId::collective(self.next_collective),
+                self.next_collective,
+            ),
+            Target::Send(peer) => self.sends[peer.index()],
+            Target::Receive(peer) => self.receives[peer.index()],
+        };
+        (OperationId::point_to_point(number), number)
+    }
+
+    fn advance(&mut self, request: &Request) {
+        match request.target {
+            Target::Collective(_) => self.next_collective += 1,
+            Target::Send(peer) => self.sends[peer.index()] += 1,
+            Target::Receive(peer) => self.receives[peer.index()] += 1,
+        }
+    }
+
+    /// Moves what can move.
+    pub(crate) fn progress(&mut self) -> Result<Activity, CollectiveError> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
+        match self.transport.poll(&mut self.table) {
+            Ok(activity) => Ok(activity),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Whether the operation has ended.
+    pub(crate) fn is_complete(&self, ticket: &Ticket) -> bool {
+        self.table.is_complete(ticket.slot)
+    }
+
+    /// Drives operations until this one has ended, and releases it.
+    pub(crate) fn finish(&mut self, ticket: &Ticket) -> Result<(), CollectiveError> {
+        let mut idle = Idle::new(self.config.idle);
+        while !self.is_complete(ticket) {
+            if self.progress()? == Activity::Moved {
+                idle.reset();
+                continue;
+            }
+            if let Some(limit) = idle.next() {
+                self.check()?;
+                self.transport.wait(&self.table, limit);
+            }
+        }
+        self.release(ticket);
+        Ok(())
+    }
+
+    /// Releases a completed operation.
+    pub(crate) fn release(&mut self, ticket: &Ticket) {
+        let now = self.now();
+        self.recorder.ended(ticket.number, ticket.call, now);
+        self.scratch.release(ticket.slot);
+        self.table.release(ticket.slot);
+    }
+
+    /// Drives and releases everything that is in flight.
+    pub(crate) fn finish_all(&mut self) -> Result<(), CollectiveError> {
+        let mut idle = Idle::new(self.config.idle);
+        while self.table.pending().next().is_some() {
+            if self.progress()? == Activity::Moved {
+                idle.reset();
+            } else if let Some(limit) = idle.next() {
+                self.check()?;
+                self.transport.wait(&self.table, limit);
+            }
+        }
+        self.scratch.release_all();
+        self.table.release_all();
+        Ok(())
+    }
+
+    /// Looks for failures that no connection shows: dead ranks, aborts, time-outs.
+    pub(crate) fn check(&mut self) -> Result<(), CollectiveError> {
+        let oldest = self.table.pending().next();
+        let oldest = oldest.and_then(|slot| {
+            let (id, signature) = self.table.identity(slot);
+            let call = CallDescription::from_signature(signature)?;
+            Some((slot, id, call, self.now().since(self.table.posted_at(slot))))
+        });
+        let table = &self.table;
+        let found = match oldest {
+            Some((slot, id, call, age)) => {
+                let waiting = table.waiting_for(slot);
+                self.watch.check(&self.config, Some((id, call, age)), waiting)
+            }
+            None => self.watch.check(&self.config, None, std::iter::empty()),
+        };
+        match found {
+            Some(error) => Err(self.break_with(error)),
+            None => Ok(()),
+        }
+    }
+
+    fn fail(&mut self, error: TransportError) -> CollectiveError {
+        let oldest = self.table.pending().next();
+        let call = oldest
+            .and_then(|slot| CallDescription::from_signature(self.table.identity(slot).1));
+        let rank = error.peer();
+        let ours = match error {
+            TransportError::Closed { .. } | TransportError::Io { .. } => {
+                return {
+                    let verdict = self.watch.verdict(rank, call);
+                    self.break_with(verdict)
+                };
+            }
+            TransportError::Protocol { problem, .. } => {
+                CollectiveError::Protocol { rank, problem: problem.to_string() }
+            }
+            TransportError::Mismatch { problem, .. } => mismatch(rank, problem),
+        };
+        self.watch.abort();
+        self.break_with(ours)
+    }
+
+    /// Ends the communicator: no memory of any operation is touched any more.
+    pub(crate) fn break_with(&mut self, error: CollectiveError) -> CollectiveError {
+        if let Some(first) = &self.broken {
+            return first.clone();
+        }
+        self.transport.cancel();
+        self.scratch.release_all();
+        self.table.release_all();
+        let now = self.now();
+        self.recorder.failed(&error, self.config.me, now);
+        self.broken = Some(error.clone());
+        error
+    }
+}
+
+fn mismatch(rank: Rank, problem: MatchError) -> CollectiveError {
+    if let MatchError::CallsDiffer { operation, ours, theirs } = problem {
+        let calls =
+            (CallDescription::from_signature(ours), CallDescription::from_signature(theirs));
+        if let (Some(ours), Some(theirs)) = calls {
+            return CollectiveError::Mismatch { rank, number: operation.number(), ours, theirs };
+        }
+    }
+    CollectiveError::Protocol { rank, problem: problem.to_string() }
+}

@@ -1,0 +1,151 @@
+//! Why a collective failed.
+
+use std::time::Duration;
+
+use onepath_topology::Rank;
+use onepath_transport::flow::MAX_IN_FLIGHT;
+
+use crate::call::CallDescription;
+
+/// What ended a communicator. It is the same on every later call until `shrink`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CollectiveError {
+    /// A rank died, was stopped, or cannot be reached any more.
+    #[error("rank {rank} is dead ({cause}){}", during(.call.as_ref()))]
+    RankDead {
+        /// The rank.
+        rank: Rank,
+        /// How that was found.
+        cause: DeathCause,
+        /// The call that was under way, if one was.
+        call: Option<CallDescription>,
+    },
+    /// A rank left the communicator in good order while a call still needed it.
+    #[error("rank {rank} has left the communicator{}", during(.call.as_ref()))]
+    RankLeft {
+        /// The rank.
+        rank: Rank,
+        /// The call that needed it.
+        call: Option<CallDescription>,
+    },
+    /// Two ranks make different calls where they should make the same.
+    #[error("call {number} differs: this rank calls {ours}, rank {rank} calls {theirs}")]
+    Mismatch {
+        /// The other rank.
+        rank: Rank,
+        /// Number of the call in this communicator.
+        number: u64,
+        /// This rank's call.
+        ours: CallDescription,
+        /// The other rank's call.
+        theirs: CallDescription,
+    },
+    /// Two ranks agree on the call but not on its parts: a fault of the library.
+    #[error("rank {rank} sent what does not belong to the call: {problem}")]
+    Protocol {
+        /// The other rank.
+        rank: Rank,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A call did not end in its time.
+    #[error("{call} did not end within {after:?}; late: {}", list(.late))]
+    TimedOut {
+        /// The call.
+        call: CallDescription,
+        /// How long it was waited for.
+        after: Duration,
+        /// The ranks that have not made the call, or from which data is missing.
+        late: Vec<Rank>,
+    },
+    /// `abort` was called.
+    #[error("rank {by} aborted the communicator")]
+    Aborted {
+        /// By which rank.
+        by: Rank,
+    },
+    /// This rank was declared dead by the others, for instance after it had been stopped.
+    #[error("the other ranks went on without this one: it was silent for too long")]
+    Excluded,
+    /// The call itself is wrong; the communicator is as it was.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+}
+
+/// How a rank's death was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeathCause {
+    /// Its connections were closed by its operating system.
+    Closed,
+    /// Nothing was heard of it.
+    Silent {
+        /// For how long.
+        span: Duration,
+    },
+}
+
+impl std::fmt::Display for DeathCause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed => f.write_str("its connection closed"),
+            Self::Silent { span } => write!(f, "silent for {span:?}"),
+        }
+    }
+}
+
+fn during(call: Option<&CallDescription>) -> String {
+    call.map(|call| format!(" during {call}")).unwrap_or_default()
+}
+
+fn list(ranks: &[Rank]) -> String {
+    if ranks.is_empty() {
+        return "no rank is known to be".to_owned();
+    }
+    let numbers: Vec<String> = ranks.iter().map(Rank::to_string).collect();
+    let noun = if ranks.len() == 1 { "rank" } else { "ranks" };
+    format!("{noun} {}", numbers.join(", "))
+}
+
+/// Arguments that do not fit together; nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgumentError {
+    /// A buffer has the wrong length.
+    #[error("{buffer} has {actual} elements where {expected} are needed")]
+    Length {
+        /// Which buffer.
+        buffer: &'static str,
+        /// Its length.
+        actual: usize,
+        /// The right length.
+        expected: usize,
+    },
+    /// A buffer's length is not a multiple of the world size.
+    #[error("{buffer} has {actual} elements, not a multiple of the {ranks} ranks")]
+    NotDivisible {
+        /// Which buffer.
+        buffer: &'static str,
+        /// Its length.
+        actual: usize,
+        /// The world size.
+        ranks: usize,
+    },
+    /// A rank that the communicator does not have.
+    #[error("{what} {rank} is not a rank of this communicator of {ranks}")]
+    NoSuchRank {
+        /// Which argument.
+        what: &'static str,
+        /// The rank.
+        rank: Rank,
+        /// The world size.
+        ranks: usize,
+    },
+    /// Sending to oneself.
+    #[error("rank {rank} cannot send to itself or receive from itself")]
+    OwnRank {
+        /// The rank.
+        rank: Rank,
+    },
+    /// Too many calls in flight.
+    #[error("{MAX_IN_FLIGHT} calls are in flight, which is the limit: wait for one first")]
+    TooManyInFlight,
+}
