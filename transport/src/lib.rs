@@ -16,7 +16,9 @@
 //! give up.
 
 pub mod flow;
+pub mod local;
 pub mod plan;
+pub mod router;
 pub mod tcp;
 pub mod wire;
 
@@ -108,4 +110,20 @@ pub trait Transport: Send {
     /// Gives up all operations: no memory of a posted operation is touched afterwards, connections
     /// are closed. The transport cannot be used again.
     fn cancel(&mut self);
+}
+
+/// The transport of a world of one rank: nobody to talk to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoTransport;
+
+impl Transport for NoTransport {
+    fn post(&mut self, _table: &FlowTable, _slot: Slot) {}
+
+    fn poll(&mut self, _table: &mut FlowTable) -> Result<Activity, TransportError> {
+        Ok(Activity::Idle)
+    }
+
+    fn wait(&mut self, _table: &FlowTable, _limit: Duration) {}
+
+    fn cancel(&mut self) {}
 }

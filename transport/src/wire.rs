@@ -124,6 +124,12 @@ pub enum WireError {
         /// The kind.
         found: u8,
     },
+    /// In shared memory: the count of freed slots runs backwards or ahead of what was sent.
+    #[error("count {found} of freed slots, which is less than before or more than were sent")]
+    RingCount {
+        /// The count.
+        found: u64,
+    },
     /// A length above the limit, or a payload behind an acknowledgement, or an empty data chunk.
     #[error("chunk length {found} is not between {least} and {most}")]
     Length {

@@ -56,6 +56,16 @@ struct Subflow {
     receiver: Receiver,
 }
 
+impl Subflow {
+    /// What its socket is waited for, when bytes of its peer are expected or not.
+    fn awaited(&self, expects: bool) -> PollFlags {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, expects && !self.receiver.is_held());
+        flags.set(PollFlags::OUT, self.sender.is_busy());
+        flags
+    }
+}
+
 #[derive(Debug)]
 struct Peer {
     rank: Rank,
@@ -69,7 +79,8 @@ pub struct TcpTransport {
     peers: Vec<Peer>,
     /// Index in `peers` by rank.
     by_rank: Vec<Option<u32>>,
-    poll_set: Vec<(u32, u32, PollFlags)>,
+    /// Empty between waits; kept for its memory.
+    poll_set: Vec<PollFd<'static>>,
     options: TcpOptions,
 }
 
@@ -104,6 +115,14 @@ impl TcpTransport {
             by_rank,
             poll_set: Vec::new(),
             options,
+        })
+    }
+
+    /// Whether anything that is under way could move by a peer's doing.
+    pub(crate) fn is_waiting(&self, table: &FlowTable) -> bool {
+        self.peers.iter().any(|peer| {
+            let expects = table.expects(peer.rank);
+            peer.subflows.iter().any(|s| !s.awaited(expects).is_empty())
         })
     }
 
@@ -155,41 +174,24 @@ impl Transport for TcpTransport {
     }
 
     fn wait(&mut self, table: &FlowTable, limit: Duration) {
-        self.poll_set.clear();
-        for (p, peer) in (0..).zip(&self.peers) {
+        let mut set: Vec<PollFd<'_>> = std::mem::take(&mut self.poll_set);
+        for peer in &self.peers {
             let expects = table.expects(peer.rank);
-            for (s, subflow) in (0..).zip(&peer.subflows) {
-                let mut flags = PollFlags::empty();
-                if expects && !subflow.receiver.is_held() {
-                    flags |= PollFlags::IN;
-                }
-                if subflow.sender.is_busy() {
-                    flags |= PollFlags::OUT;
-                }
+            for subflow in &peer.subflows {
+                let flags = subflow.awaited(expects);
                 if !flags.is_empty() {
-                    self.poll_set.push((p, s, flags));
+                    let fd = subflow.socket.as_fd();
+                    set.push(PollFd::from_borrowed_fd(fd, flags));
                 }
             }
         }
         let limit = Timespec::try_from(limit).ok();
-        let mut few = [const { None }; 8];
-        if self.poll_set.len() <= few.len() {
-            for (place, &(p, s, flags)) in few.iter_mut().zip(&self.poll_set) {
-                let fd = self.peers[p as usize].subflows[s as usize].socket.as_fd();
-                *place = Some(PollFd::from_borrowed_fd(fd, flags));
-            }
-        }
-        let mut set: Vec<PollFd<'_>> = if self.poll_set.len() <= few.len() {
-            few.into_iter().flatten().collect()
-        } else {
-            let fd = |&(p, s, flags): &(u32, u32, PollFlags)| {
-                let subflow = &self.peers[p as usize].subflows[s as usize];
-                PollFd::from_borrowed_fd(subflow.socket.as_fd(), flags)
-            };
-            self.poll_set.iter().map(fd).collect()
-        };
         // An interrupted or failed wait is an early return, which the contract allows.
         let _ = poll(&mut set, limit.as_ref());
+        set.clear();
+        // The empty vector keeps its memory and loses its borrow of the sockets: collecting from a
+        // vector's own iterator happens in place. There is no element to convert.
+        self.poll_set = set.into_iter().filter_map(|_| None).collect();
     }
 
     fn cancel(&mut self) {

@@ -1,0 +1,100 @@
+//! One transport or the other, by peer: shared memory inside a host, TCP between hosts.
+
+use std::time::Duration;
+
+use crate::flow::{FlowTable, Slot};
+use crate::local::LocalTransport;
+use crate::tcp::TcpTransport;
+use crate::{Activity, Transport, TransportError};
+
+/// The first sleep when both transports may bring something.
+const FIRST_NAP: Duration = Duration::from_micros(20);
+/// The longest such sleep.
+const LONGEST_NAP: Duration = Duration::from_millis(1);
+
+/// Carries each flow by the transport that serves its peer. At most one of the two serves a peer.
+#[derive(Debug)]
+pub struct Router {
+    local: Option<LocalTransport>,
+    tcp: Option<TcpTransport>,
+    /// How long the next sleep is when both are waited for.
+    nap: Duration,
+    /// What the last poll did, or a post since.
+    last: Activity,
+}
+
+impl Router {
+    /// A transport over either or both.
+    pub fn new(local: Option<LocalTransport>, tcp: Option<TcpTransport>) -> Self {
+        Self {
+            local,
+            tcp,
+            nap: FIRST_NAP,
+            last: Activity::Idle,
+        }
+    }
+}
+
+impl Transport for Router {
+    fn post(&mut self, table: &FlowTable, slot: Slot) {
+        if let Some(local) = &mut self.local {
+            local.post(table, slot);
+        }
+        if let Some(tcp) = &mut self.tcp {
+            tcp.post(table, slot);
+        }
+        self.last = Activity::Moved;
+    }
+
+    fn poll(&mut self, table: &mut FlowTable) -> Result<Activity, TransportError> {
+        let mut activity = Activity::Idle;
+        if let Some(local) = &mut self.local {
+            activity = local.poll(table)?;
+        }
+        if let Some(tcp) = &mut self.tcp {
+            activity = activity.or(tcp.poll(table)?);
+        }
+        if activity == Activity::Moved {
+            self.nap = FIRST_NAP;
+        }
+        self.last = activity;
+        Ok(activity)
+    }
+
+    /// With something under way over one transport only, sleeps as that one does. With both, there
+    /// is no one thing to sleep on (a doorbell is a futex, sockets are descriptors), so it sleeps
+    /// on the doorbell for 20 microseconds, the next time twice as long, up to 1 ms, until a poll
+    /// moves something: bytes from a local peer are noticed at once, those from a socket at most
+    /// 1 ms late.
+    fn wait(&mut self, table: &FlowTable, limit: Duration) {
+        // What moved over one transport may have opened a gate of the other.
+        if self.last == Activity::Moved {
+            return;
+        }
+        match (&mut self.local, &mut self.tcp) {
+            (Some(local), Some(tcp)) => {
+                if !tcp.is_waiting(table) {
+                    local.wait(table, limit);
+                } else if local.is_waiting(table) {
+                    local.wait(table, limit.min(self.nap));
+                    self.nap = LONGEST_NAP.min(2 * self.nap);
+                } else {
+                    tcp.wait(table, limit);
+                }
+            }
+            (Some(local), None) => local.wait(table, limit),
+            (None, Some(tcp)) => tcp.wait(table, limit),
+            // Nobody to hear from: a world of one rank.
+            (None, None) => std::thread::sleep(limit),
+        }
+    }
+
+    fn cancel(&mut self) {
+        if let Some(local) = &mut self.local {
+            local.cancel();
+        }
+        if let Some(tcp) = &mut self.tcp {
+            tcp.cancel();
+        }
+    }
+}
