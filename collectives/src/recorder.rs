@@ -1,7 +1,6 @@
 //! The flight recorder: the last operations, dumped when something fails.
 
 use std::fmt::Write as _;
-use std::time::Instant;
 
 use onepath_topology::{Nanos, Rank};
 

@@ -51,6 +51,9 @@ pub struct WorldSizeError(pub u64);
 pub struct WorldSize(u32);
 
 impl WorldSize {
+    /// A world of one rank.
+    pub const ONE: Self = Self(1);
+
     /// A world of `ranks` ranks.
     pub const fn new(ranks: u64) -> Result<Self, WorldSizeError> {
         if ranks == 0 || ranks > MAX_WORLD_SIZE as u64 {

@@ -8,15 +8,21 @@ mod calls;
 mod scope;
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use onepath_topology::{Rank, WorldSize};
-use onepath_transport::Transport;
+use onepath_transport::{NoTransport, Transport};
 
 use crate::algorithm::Algorithm;
-use crate::engine::{Engine, EngineConfig, Request, Ticket, Watch};
+use crate::engine::{Engine, EngineConfig, IdlePolicy, Request, Ticket, Watch};
 use crate::error::CollectiveError;
+use crate::tuning::Tuning;
 
 pub use scope::{Handle, Scope};
+
+/// Most scratch memory of one call: with staging buffers and shared memory it stays well below the
+/// 64 MiB that a rank may use beside the caller's buffers.
+const SCRATCH_LIMIT: usize = 8 << 20;
 
 /// One rank's membership in a group of ranks that make calls together.
 ///
@@ -30,6 +36,29 @@ pub struct Communicator {
 }
 
 impl Communicator {
+    /// A communicator over a transport that somebody else connected, without a control plane:
+    /// dead ranks show only as closed connections. For experiments and tests.
+    pub fn over_transport(rank: Rank, world: WorldSize, transport: Box<dyn Transport>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let config = EngineConfig {
+            me: rank,
+            world,
+            tuning: Tuning::default(),
+            algorithm: None,
+            scratch_limit: SCRATCH_LIMIT,
+            idle: IdlePolicy::for_host(world.get(), cores),
+            operation_timeout: Duration::from_mins(10),
+            late_warning: Duration::from_secs(10),
+        };
+        Self::assemble(config, transport, Watch::alone())
+    }
+
+    /// A world of one rank: every call is a copy.
+    pub fn alone() -> Self {
+        let world = WorldSize::ONE;
+        Self::over_transport(Rank::new(0), world, Box::new(NoTransport))
+    }
+
     pub(crate) fn assemble(
         config: EngineConfig,
         transport: Box<dyn Transport>,
