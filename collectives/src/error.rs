@@ -67,6 +67,9 @@ pub enum CollectiveError {
     /// This rank was declared dead by the others, for instance after it had been stopped.
     #[error("the other ranks went on without this one: it was silent for too long")]
     Excluded,
+    /// The control thread of this process has ended, so that failures would not be noticed.
+    #[error("the control thread of this process has ended")]
+    ControlStopped,
     /// The call itself is wrong; the communicator is as it was.
     #[error(transparent)]
     Argument(#[from] ArgumentError),

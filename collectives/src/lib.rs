@@ -3,15 +3,12 @@
 pub mod algorithm;
 pub mod bootstrap;
 pub mod call;
-pub mod communicator;
-mod engine;
 pub mod error;
 pub mod recorder;
 pub mod reduce;
-pub mod tuning;
+mod tuning;
 pub mod types;
 
 pub use algorithm::Algorithm;
-pub use communicator::{Communicator, Handle, Scope};
 pub use error::{ArgumentError, CollectiveError};
 pub use types::{DataType, Element, ReduceOp};

@@ -1,32 +1,49 @@
 //! Which algorithm runs, and in what chunks.
 
-use onepath_topology::WorldSize;
+use onepath_topology::{Bytes, WorldSize};
 
-use crate::algorithm::Algorithm;
-use crate::call::CallKind;
+use crate::algorithm::cost::Model;
+use crate::algorithm::{Algorithm, Call, Class, CostTable};
+
+/// Chunks of large messages: two of them and the staging buffer fit a second-level cache of 512 KiB,
+/// and they are whole multiples of the 64 KiB segments of a loopback device.
+const CHUNK_BYTES: usize = 128 << 10;
 
 /// The choices of one communicator, the same on all its ranks.
 #[derive(Clone, Debug)]
-pub struct Tuning {
-    /// Bytes of one chunk of a large message.
-    pub chunk_bytes: usize,
-}
-
-impl Default for Tuning {
-    fn default() -> Self {
-        Self { chunk_bytes: 128 << 10 }
-    }
+pub(crate) struct Tuning {
+    table: CostTable,
 }
 
 impl Tuning {
-    /// The chunk size for a call of `bytes` bytes.
-    pub fn chunk_bytes(&self, _bytes: usize, _algorithm: Algorithm) -> usize {
-        self.chunk_bytes
+    /// Choices by formula.
+    pub(crate) fn modelled(ranks: WorldSize) -> Self {
+        Self { table: CostTable::modelled(ranks, Model::default()) }
+    }
+
+    /// Choices by a table.
+    pub(crate) fn new(table: CostTable) -> Self {
+        Self { table }
+    }
+
+    /// The table.
+    pub(crate) fn table(&self) -> &CostTable {
+        &self.table
+    }
+
+    /// The chunk size for a call: the same on all ranks, a multiple of every element's size.
+    pub(crate) fn chunk_bytes(_call: Option<&Call>, _algorithm: Algorithm) -> usize {
+        CHUNK_BYTES
     }
 
     /// The algorithm for a call.
-    pub fn choose(&self, kind: CallKind, bytes: usize, ranks: WorldSize) -> Algorithm {
-        let _ = (kind, ranks);
-        if bytes <= 8 << 10 { Algorithm::OneShot } else { Algorithm::Direct }
+    pub(crate) fn choose(&self, call: &Call, ranks: WorldSize) -> Algorithm {
+        let class = call.collective.class();
+        let buffers = match class {
+            Class::ReduceScatter | Class::AllGather | Class::AllToAll => ranks.get(),
+            Class::AllReduce | Class::Broadcast | Class::Reduce | Class::Barrier => 1,
+        };
+        let bytes = call.count * call.element_bytes * buffers;
+        self.table.choose(class, Bytes(bytes as u64), ranks)
     }
 }

@@ -7,7 +7,7 @@ use onepath_topology::{Rank, WorldSize};
 use onepath_transport::local::SegmentError;
 use onepath_transport::tcp::{MAX_SUBFLOWS, OptionError};
 
-use crate::algorithm::CostTableError;
+use crate::algorithm::cost::TableError;
 use crate::bootstrap::host_port::HostPortError;
 use crate::bootstrap::interfaces::InterfaceTextError;
 use crate::bootstrap::{InterfaceError, LaunchError, RendezvousError, SecretError};
@@ -93,6 +93,14 @@ pub enum BuildError {
     /// Shared memory could not be set up.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// The addresses of shared memory could not be exchanged.
+    #[error("cannot exchange shared memory with rank {rank}: {source}")]
+    SegmentExchange {
+        /// The rank.
+        rank: Rank,
+        /// The cause.
+        source: io::Error,
+    },
     /// A socket could not be prepared.
     #[error(transparent)]
     Option(#[from] OptionError),
@@ -110,7 +118,10 @@ pub enum BuildError {
         /// What is wrong.
         problem: String,
     },
+    /// Rank 0 has no cost table to share; its own error says why.
+    #[error("rank 0 could not read the tuning file")]
+    NoTable,
     /// The cost table that rank 0 sent is wrong.
     #[error(transparent)]
-    Tuning(#[from] CostTableError),
+    Tuning(#[from] TableError),
 }

@@ -4,10 +4,20 @@
 //! |---|---|
 //! | `calls` | blocking collectives |
 //! | `scope` | several calls in flight |
+//! | `builder`, `build_error` | what is said before joining |
+//! | `join`, `connect` | joining a world, connecting a group |
+//! | `regroup` | split and shrink |
+//! | `tune` | agreeing on a cost table |
+mod build_error;
+mod builder;
 mod calls;
+mod connect;
+mod join;
+mod regroup;
 mod scope;
+mod tune;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use onepath_topology::{Rank, WorldSize};
@@ -18,7 +28,12 @@ use crate::engine::{Engine, EngineConfig, IdlePolicy, Request, Ticket, Watch};
 use crate::error::CollectiveError;
 use crate::tuning::Tuning;
 
+pub use build_error::BuildError;
+pub use builder::{Builder, TransportKind, TuningSource};
+pub use regroup::{ShrinkError, SplitError};
 pub use scope::{Handle, Scope};
+
+use connect::Group;
 
 /// Most scratch memory of one call: with staging buffers and shared memory it stays well below the
 /// 64 MiB that a rank may use beside the caller's buffers.
@@ -33,6 +48,10 @@ pub struct Communicator {
     engine: RefCell<Engine>,
     rank: Rank,
     world: WorldSize,
+    /// Nothing for a communicator over a transport of the caller's.
+    group: Option<Group>,
+    /// Calls of `split` so far.
+    splits: Cell<u64>,
 }
 
 impl Communicator {
@@ -43,7 +62,7 @@ impl Communicator {
         let config = EngineConfig {
             me: rank,
             world,
-            tuning: Tuning::default(),
+            tuning: Tuning::modelled(world),
             algorithm: None,
             scratch_limit: SCRATCH_LIMIT,
             idle: IdlePolicy::for_host(world.get(), cores),
@@ -65,7 +84,13 @@ impl Communicator {
         watch: Watch,
     ) -> Self {
         let (rank, world) = (config.me, config.world);
-        Self { engine: RefCell::new(Engine::new(config, transport, watch)), rank, world }
+        Self {
+            engine: RefCell::new(Engine::new(config, transport, watch)),
+            rank,
+            world,
+            group: None,
+            splits: Cell::new(0),
+        }
     }
 
     /// This rank's number.
@@ -82,6 +107,24 @@ impl Communicator {
     /// ranks must say the same between the same calls.
     pub fn set_algorithm(&self, algorithm: Option<Algorithm>) {
         self.engine.borrow_mut().set_algorithm(algorithm);
+    }
+
+    /// Ends the communicator on all its ranks: calls in flight and later ones fail with
+    /// [`CollectiveError::Aborted`].
+    pub fn abort(&self) {
+        let mut engine = self.engine.borrow_mut();
+        engine.watch().abort();
+        engine.break_with(CollectiveError::Aborted { by: self.rank });
+    }
+
+    /// The cost table that chooses algorithms, as a file for [`TuningSource::File`].
+    pub fn tuning_table(&self) -> Vec<u8> {
+        self.engine.borrow().config().tuning.table().encode()
+    }
+
+    /// The last operations and, after a failure, what was under way: for a log file.
+    pub fn flight_record(&self) -> String {
+        self.engine.borrow().recorder().dump().map_or_else(String::new, str::to_owned)
     }
 
     fn run(&self, request: &Request) -> Result<(), CollectiveError> {

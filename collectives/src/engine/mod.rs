@@ -20,7 +20,7 @@ use onepath_transport::flow::{FlowTable, MatchError, Memory, PostError, Posting,
 use onepath_transport::wire::OperationId;
 use onepath_transport::{Activity, Transport, TransportError};
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{self, Algorithm};
 use crate::call::CallDescription;
 use crate::error::{ArgumentError, CollectiveError};
 use crate::recorder::Recorder;
@@ -152,7 +152,7 @@ impl Engine {
             plan,
             memory: Memory::new(buffers.input, buffers.output, scratch),
             kernel: Some(kernel),
-            chunk_bytes: self.config.tuning.chunk_bytes(request.bytes(), algorithm),
+            chunk_bytes: Tuning::chunk_bytes(request.call().as_ref(), algorithm),
             now,
         };
         // SAFETY: the caller vouches for its buffers; the scratch buffer belongs to the pool,
@@ -169,16 +169,17 @@ impl Engine {
         self.scratch.assign(slot);
         self.advance(request);
         self.recorder.started(number, call, now);
-        self.watch.publish(number, call);
         self.transport.post(&self.table, slot);
+        self.publish();
         Ok(Ticket { slot, call, number })
     }
 
     fn choose(&self, request: &Request) -> Algorithm {
-        let wanted = self.config.algorithm.unwrap_or_else(|| {
-            self.config.tuning.choose(request.kind(), request.bytes(), self.config.world)
-        });
-        request.effective(wanted, self.config.world, self.config.scratch_limit)
+        let world = self.config.world;
+        let Some(call) = request.call() else { return Algorithm::Direct };
+        let wanted = self.config.algorithm;
+        let wanted = wanted.unwrap_or_else(|| self.config.tuning.choose(&call, world));
+        algorithm::effective(&call, wanted, world, self.config.scratch_limit)
     }
 
     fn number(&self, request: &Request) -> (OperationId, u64) {
@@ -240,6 +241,17 @@ impl Engine {
         self.recorder.ended(ticket.number, ticket.call, now);
         self.scratch.release(ticket.slot);
         self.table.release(ticket.slot);
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let collective = |slot| {
+            let (id, signature) = self.table.identity(slot);
+            let call = CallDescription::from_signature(signature)?;
+            (!id.is_point_to_point()).then_some((id.number(), call))
+        };
+        let oldest = self.table.pending().find_map(collective);
+        self.watch.publish(self.next_collective, oldest);
     }
 
     /// Drives and releases everything that is in flight.

@@ -1,11 +1,11 @@
 //! A call with its buffers by address.
 
-use onepath_topology::{Rank, WorldSize};
+use onepath_topology::Rank;
 use onepath_transport::plan::{
     After, BufferId, FlowTag, Placement, Plan, ReceiveFlow, SendFlow, Span,
 };
 
-use crate::algorithm::{self, Algorithm, Call, Collective};
+use crate::algorithm::{Algorithm, Call, Collective};
 use crate::call::{CallDescription, CallKind};
 use crate::types::{DataType, ReduceOp};
 
@@ -67,18 +67,6 @@ impl Request {
             element_bytes: self.data_type.size(),
             in_place: self.buffers.in_place,
             finish: self.op == Some(ReduceOp::Avg),
-        })
-    }
-
-    /// The algorithm that really runs when `wanted` is asked for.
-    pub(super) fn effective(
-        &self,
-        wanted: Algorithm,
-        ranks: WorldSize,
-        scratch_limit: usize,
-    ) -> Algorithm {
-        self.call().map_or(Algorithm::Direct, |call| {
-            algorithm::effective(&call, wanted, ranks, scratch_limit)
         })
     }
 

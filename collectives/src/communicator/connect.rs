@@ -1,0 +1,180 @@
+//! Connecting the ranks of a group, whether a world, a part of one, or survivors.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use onepath_topology::{Rank, WorldSize};
+use onepath_transport::local::{LocalOptions, LocalTransport, Segment, SegmentAddress};
+use onepath_transport::router::Router;
+use onepath_transport::tcp::{TcpOptions, TcpTransport};
+use sha2::{Digest, Sha256};
+use socket2::Socket;
+
+use crate::control::{Endpoint, SessionConfig};
+use crate::engine::{EngineConfig, IdlePolicy, Watch};
+use crate::tuning::Tuning;
+
+use super::build_error::BuildError;
+use super::builder::TransportKind;
+use super::join::{Card, Options};
+use super::{Communicator, SCRATCH_LIMIT};
+
+/// What the communicators of a process that stem from one world share.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) options: Arc<Options>,
+    pub(super) endpoint: Endpoint,
+    /// Of the ranks of this group.
+    pub(super) cards: Vec<Card>,
+    /// Number of this group's session, the same on all its ranks and on no others.
+    pub(super) session: u128,
+}
+
+impl Group {
+    /// The session number of a group made from this one; `purpose` tells it from others.
+    pub(super) fn derive(&self, purpose: &str, numbers: &[u64]) -> u128 {
+        let mut hash = Sha256::new();
+        hash.update(self.session.to_le_bytes());
+        hash.update(purpose.as_bytes());
+        for number in numbers {
+            hash.update(number.to_le_bytes());
+        }
+        let mut word = [0; 16];
+        word.copy_from_slice(&hash.finalize()[..16]);
+        u128::from_le_bytes(word)
+    }
+
+    /// The group of some of its ranks.
+    pub(super) fn part(&self, members: &[Rank], session: u128) -> Self {
+        Self {
+            cards: members.iter().map(|rank| self.cards[rank.index()].clone()).collect(),
+            session,
+            ..self.clone()
+        }
+    }
+
+    /// How many hosts the ranks are on; one that does not know its host counts as one.
+    pub(super) fn hosts(&self) -> u32 {
+        let mut hosts: Vec<_> = self.cards.iter().filter_map(|card| card.host).collect();
+        let unknown = self.cards.len() - hosts.len();
+        hosts.sort_unstable();
+        hosts.dedup();
+        (hosts.len() + unknown) as u32
+    }
+
+    /// The ranks that share memory with `me`.
+    fn local_peers(&self, me: Rank, world: WorldSize) -> Vec<Rank> {
+        let host = self.cards[me.index()].host;
+        let same = |rank: &Rank| *rank != me && host.is_some() && self.cards[rank.index()].host == host;
+        world.ranks().filter(same).collect()
+    }
+}
+
+/// Connects the ranks of `group`, this one being `me`.
+pub(super) fn connect(
+    group: Group,
+    me: Rank,
+    world: WorldSize,
+) -> Result<Communicator, BuildError> {
+    let options = Arc::clone(&group.options);
+    let on_host = group.local_peers(me, world);
+    let local = match options.transport {
+        TransportKind::Tcp => Vec::new(),
+        TransportKind::Auto => on_host.clone(),
+        TransportKind::Local => {
+            let far = world.ranks().find(|rank| *rank != me && !on_host.contains(rank));
+            if let Some(there) = far {
+                return Err(BuildError::DifferentHosts { here: me, there });
+            }
+            on_host.clone()
+        }
+    };
+    let wanted = |rank: Rank| if local.contains(&rank) { 1 } else { options.subflows };
+    let session = group.endpoint.open(SessionConfig {
+        session: group.session,
+        me,
+        world,
+        peers: group.cards.iter().map(|card| card.addresses.clone()).collect(),
+        data: world.ranks().filter(|&r| r != me).map(|rank| (rank, wanted(rank))).collect(),
+        silence: options.silence,
+        deadline: options.join_timeout,
+        local_ports: Vec::new(),
+    })?;
+    let (near, far): (Vec<_>, Vec<_>) =
+        session.data.into_iter().partition(|(rank, _)| local.contains(rank));
+    let shared = share_memory(world, me, near, options.join_timeout)?;
+    let tcp = match far.is_empty() {
+        true => None,
+        false => Some(TcpTransport::new(world, far, TcpOptions::default())?),
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let config = EngineConfig {
+        me,
+        world,
+        tuning: Tuning::modelled(world),
+        algorithm: options.algorithm,
+        scratch_limit: SCRATCH_LIMIT,
+        idle: IdlePolicy::for_host(on_host.len() + 1, cores),
+        operation_timeout: options.operation_timeout,
+        late_warning: options.late_warning,
+    };
+    let watch = Watch::new(session.control);
+    let router = Box::new(Router::new(shared, tcp));
+    let mut communicator = Communicator::assemble(config, router, watch);
+    communicator.group = Some(group);
+    Ok(communicator)
+}
+
+/// Exchanges segment addresses with the ranks of this host over their (otherwise unused)
+/// connections, and maps the segments.
+fn share_memory(
+    world: WorldSize,
+    me: Rank,
+    near: Vec<(Rank, Vec<Socket>)>,
+    limit: Duration,
+) -> Result<Option<LocalTransport>, BuildError> {
+    if near.is_empty() {
+        return Ok(None);
+    }
+    let segment = Segment::create(near.len(), &LocalOptions::default())?;
+    let mine = segment.address().encode();
+    let failed = |rank| move |source| BuildError::SegmentExchange { rank, source };
+    for (rank, sockets) in &near {
+        send_address(sockets, &mine, limit).map_err(failed(*rank))?;
+    }
+    let mut peers = Vec::with_capacity(near.len());
+    for (rank, sockets) in &near {
+        let address = receive_address(sockets).map_err(failed(*rank))?;
+        peers.push((*rank, SegmentAddress::decode(&address)));
+    }
+    let transport = LocalTransport::connect(world, me, segment, &peers)?;
+    // Nobody may unmap or exit before all have opened; a byte each way says so.
+    for (rank, sockets) in &near {
+        send_address(sockets, &mine, limit).map_err(failed(*rank))?;
+    }
+    for (rank, sockets) in &near {
+        receive_address(sockets).map_err(failed(*rank))?;
+    }
+    Ok(Some(transport))
+}
+
+type Address = [u8; SegmentAddress::ENCODED_BYTES];
+
+fn first(sockets: &[Socket]) -> io::Result<&Socket> {
+    sockets.first().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
+}
+
+fn send_address(sockets: &[Socket], address: &Address, limit: Duration) -> io::Result<()> {
+    let mut socket = first(sockets)?;
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(limit))?;
+    socket.write_all(address)
+}
+
+fn receive_address(sockets: &[Socket]) -> io::Result<Address> {
+    let mut address = [0; SegmentAddress::ENCODED_BYTES];
+    first(sockets)?.read_exact(&mut address)?;
+    Ok(address)
+}
+

@@ -1,0 +1,139 @@
+//! From options to a communicator: rendezvous, control plane, data connections, shared memory.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use onepath_topology::{Rank, WorldSize};
+use onepath_transport::NoTransport;
+use onepath_transport::local::HostId;
+use onepath_transport::wire::WIRE_VERSION;
+use serde::{Deserialize, Serialize};
+
+use crate::algorithm::Algorithm;
+use crate::bootstrap::interfaces::candidates;
+use crate::bootstrap::{
+    Hosting, HostPort, InterfaceChoice, RendezvousConfig, Trust, rendezvous,
+};
+use crate::control::{Endpoint, EndpointConfig};
+
+use super::build_error::BuildError;
+use super::builder::{TransportKind, TuningSource};
+use super::connect::{Group, connect};
+use super::{Communicator, SCRATCH_LIMIT, tune};
+
+/// Everything that a builder resolved.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) rank: Rank,
+    pub(super) world: WorldSize,
+    pub(super) rendezvous: Option<HostPort>,
+    pub(super) hosted_elsewhere: bool,
+    pub(super) transport: TransportKind,
+    pub(super) subflows: u16,
+    pub(super) algorithm: Option<Algorithm>,
+    pub(super) tuning: TuningSource,
+    pub(super) trust: Trust,
+    pub(super) interfaces: InterfaceChoice,
+    pub(super) silence: Duration,
+    pub(super) operation_timeout: Duration,
+    pub(super) late_warning: Duration,
+    pub(super) join_timeout: Duration,
+}
+
+/// How a rank introduces itself to the others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Card {
+    /// Where its endpoint listens, best first.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Ranks with the same one can share memory; nothing where that cannot be found out.
+    pub(super) host: Option<[u8; 16]>,
+    /// Rank 0's part of the session number.
+    nonce: u128,
+}
+
+/// Joins the world.
+pub(super) fn world(options: Options) -> Result<Communicator, BuildError> {
+    if options.world.get() == 1 {
+        let mut communicator = Communicator::over_transport(
+            options.rank,
+            options.world,
+            Box::new(NoTransport),
+        );
+        communicator.engine.get_mut().set_algorithm(options.algorithm);
+        return Ok(communicator);
+    }
+    let address =
+        options.rendezvous.clone().ok_or(BuildError::Missing { what: "rendezvous address" })?;
+    let endpoint = Endpoint::start(EndpointConfig::new(
+        listen_addresses(&options, &address)?,
+        Arc::new(options.trust.clone()),
+    ))?;
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce).map_err(|error| BuildError::Runtime(error.into()))?;
+    let card = Card {
+        addresses: endpoint.addresses().to_vec(),
+        host: HostId::of_this_process().ok().map(|host| *host.as_bytes()),
+        nonce: u128::from_le_bytes(nonce),
+    };
+    let cards = meet(&options, address, &card)?;
+    let session = cards[0].nonce;
+    let (rank, world) = (options.rank, options.world);
+    let group = Group { options: Arc::new(options), endpoint, cards, session };
+    let communicator = connect(group, rank, world)?;
+    tune::agree(&communicator)?;
+    Ok(communicator)
+}
+
+fn listen_addresses(options: &Options, address: &HostPort) -> Result<Vec<IpAddr>, BuildError> {
+    let loopback = address.is_loopback() || matches!(options.trust, Trust::LoopbackOnly);
+    let found = candidates(&options.interfaces, loopback)?;
+    Ok(found.into_iter().map(|candidate| candidate.address).collect())
+}
+
+fn meet(options: &Options, address: HostPort, card: &Card) -> Result<Vec<Card>, BuildError> {
+    let mut config =
+        RendezvousConfig::new(address, options.rank, options.world, options.trust.clone());
+    config.timeout = options.join_timeout;
+    if options.hosted_elsewhere {
+        config.hosting = Hosting::Elsewhere;
+    }
+    config.parameters = parameters(options);
+    let blob = serde_json::to_vec(card).map_err(|error| BuildError::Card {
+        rank: options.rank,
+        problem: error.to_string(),
+    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(BuildError::Runtime)?;
+    let blobs = runtime.block_on(rendezvous(&config, Bytes::from(blob)))?;
+    options.world.ranks().zip(&blobs).map(|(rank, blob)| parse(rank, blob)).collect()
+}
+
+fn parse(rank: Rank, blob: &[u8]) -> Result<Card, BuildError> {
+    serde_json::from_slice(blob)
+        .map_err(|error| BuildError::Card { rank, problem: error.to_string() })
+}
+
+/// What must be the same on all ranks for their plans and chunks to fit together.
+fn parameters(options: &Options) -> Vec<(String, String)> {
+    let algorithm = options.algorithm.map_or("by cost table", Algorithm::name);
+    let tuning = match options.tuning {
+        TuningSource::Measure => "measured",
+        TuningSource::Model => "modelled",
+        TuningSource::File(_) => "from a file",
+    };
+    [
+        ("onepath version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("wire version", WIRE_VERSION.to_string()),
+        ("transport", options.transport.to_string()),
+        ("subflows", options.subflows.to_string()),
+        ("algorithm", algorithm.to_owned()),
+        ("tuning", tuning.to_owned()),
+        ("scratch limit", SCRATCH_LIMIT.to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}
