@@ -49,19 +49,16 @@ impl RendezvousClient {
         trust: &Trust,
         patience: Duration,
     ) -> Result<Self, RendezvousError> {
-        let start = Instant::now();
-        let attempt = async || match attempt(address, trust).await {
-            Err(cause) if cause.is_final() => Err(Retry::Never(RendezvousError::Refused {
-                address: address.clone(),
-                cause,
-            })),
-            other => other.map_err(Retry::Later),
-        };
-        let stream = retry(start, patience, address, attempt).await?;
-        Ok(Self {
-            stream: BufReader::new(stream),
-            address: address.clone(),
-        })
+        let mut retries = Retries::new(Instant::now(), patience, address);
+        loop {
+            if let Some(stream) = retries.run(attempt(address, trust)).await? {
+                let stream = BufReader::new(stream);
+                return Ok(Self {
+                    stream,
+                    address: address.clone(),
+                });
+            }
+        }
     }
 
     /// Posts and waits until all members have posted; the blobs come in the order of the ranks.
@@ -121,40 +118,57 @@ impl RendezvousClient {
     }
 }
 
-/// What to do after an attempt that failed.
-pub(super) enum Retry {
-    Later(ConnectCause),
-    Never(RendezvousError),
+/// Attempts with growing pauses until a deadline.
+pub(super) struct Retries<'a> {
+    start: Instant,
+    deadline: Instant,
+    address: &'a HostPort,
+    pause: Duration,
+    last: Option<ConnectCause>,
 }
 
-/// Repeats `attempt` with growing pauses until `patience` after `start` is over.
-pub(super) async fn retry<T>(
-    start: Instant,
-    patience: Duration,
-    address: &HostPort,
-    mut attempt: impl AsyncFnMut() -> Result<T, Retry>,
-) -> Result<T, RendezvousError> {
-    // A time so far away that it can not be told is as good as a year.
-    let deadline = start + patience.min(Duration::from_secs(365 * 24 * 60 * 60));
-    let mut pause = FIRST_PAUSE;
-    let mut last = None;
-    loop {
-        match timeout_at(deadline, attempt()).await {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(Retry::Never(error))) => return Err(error),
-            Ok(Err(Retry::Later(cause))) => last = Some(cause),
+impl<'a> Retries<'a> {
+    /// Attempts to reach `address` until `patience` after `start` is over.
+    pub(super) fn new(start: Instant, patience: Duration, address: &'a HostPort) -> Self {
+        // The clock can not tell every time; a year is as good as for ever.
+        let deadline = start + patience.min(Duration::from_secs(365 * 24 * 60 * 60));
+        Self {
+            start,
+            deadline,
+            address,
+            pause: FIRST_PAUSE,
+            last: None,
+        }
+    }
+
+    /// Runs one attempt; `None` after a pause if there is to be another one.
+    pub(super) async fn run<T>(
+        &mut self,
+        attempt: impl Future<Output = Result<T, ConnectCause>>,
+    ) -> Result<Option<T>, RendezvousError> {
+        let address = || self.address.clone();
+        match timeout_at(self.deadline, attempt).await {
+            Ok(Ok(value)) => return Ok(Some(value)),
+            Ok(Err(cause)) if cause.is_final() => {
+                return Err(RendezvousError::Refused {
+                    address: address(),
+                    cause,
+                });
+            }
+            Ok(Err(cause)) => self.last = Some(cause),
             Err(_) => {}
         }
-        if Instant::now() + pause >= deadline {
-            let (address, elapsed) = (address.clone(), start.elapsed());
+        if Instant::now() + self.pause >= self.deadline {
+            let (address, elapsed, last) = (address(), self.start.elapsed(), self.last.take());
             return Err(RendezvousError::Unreachable {
                 address,
                 elapsed,
                 last,
             });
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LAST_PAUSE);
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LAST_PAUSE);
+        Ok(None)
     }
 }
 

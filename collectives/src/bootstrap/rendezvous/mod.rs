@@ -41,7 +41,7 @@ pub use message::{
 };
 pub use server::{RendezvousServer, ServerLimits};
 
-use client::{Retry, resolve, retry};
+use client::{Retries, resolve};
 use waiting_room::Seat;
 
 use super::counters::Counters;
@@ -143,7 +143,10 @@ pub async fn rendezvous(
     blob: Bytes,
 ) -> Result<Vec<Bytes>, RendezvousError> {
     let start = Instant::now();
-    config.post(blob.clone(), config.timeout).check().map_err(RendezvousError::Post)?;
+    config
+        .post(blob.clone(), config.timeout)
+        .check()
+        .map_err(RendezvousError::Post)?;
     if config.world_size.get() == 1 && config.hosting != Hosting::Elsewhere {
         return Ok(vec![blob]);
     }
@@ -209,7 +212,9 @@ async fn host(
         let (trust, counters) = (config.trust.clone(), Arc::clone(&config.counters));
         RendezvousServer::bind_with(address, trust, limits, counters)
     };
-    let Some(address) = bind_address(config, start).await? else { return Ok(None) };
+    let Some(address) = bind_address(config, start).await? else {
+        return Ok(None);
+    };
     match bind(address) {
         // A host without IPv6.
         Err(BindError::System { .. }) if address.ip() == Ipv6Addr::UNSPECIFIED => {
@@ -232,18 +237,33 @@ async fn bind_address(
     if by_name && !restricted && config.hosting == Hosting::Here {
         return Ok(Some(everywhere));
     }
-    let look_up = async || resolve(address).await.map_err(Retry::Later);
-    let found = retry(start, config.timeout, address, look_up).await?;
-    let mut verdicts = found.iter().map(|found| config.trust.check_address(found.ip()));
+    let mut retries = Retries::new(start, config.timeout, address);
+    let found = loop {
+        if let Some(found) = retries.run(resolve(address)).await? {
+            break found;
+        }
+    };
+    let mut verdicts = found
+        .iter()
+        .map(|found| config.trust.check_address(found.ip()));
     if !verdicts.any(|verdict| verdict.is_ok()) {
-        config.trust.check_address(found[0].ip()).map_err(BindError::from)?;
+        config
+            .trust
+            .check_address(found[0].ip())
+            .map_err(BindError::from)?;
     }
     // Of several loopback addresses one is enough: clients try them all.
     let local = found.into_iter().find(|found| {
         config.trust.check_address(found.ip()).is_ok()
             && (config.hosting == Hosting::Here || is_local(*found))
     });
-    Ok(local.map(|local| if by_name && !restricted { everywhere } else { local }))
+    Ok(local.map(|local| {
+        if by_name && !restricted {
+            everywhere
+        } else {
+            local
+        }
+    }))
 }
 
 /// Whether a socket can have this address, which is what counts.

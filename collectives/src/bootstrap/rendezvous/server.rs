@@ -154,6 +154,11 @@ impl RendezvousServer {
         self.address
     }
 
+    /// Counts of its connections.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.shared.counters
+    }
+
     /// Ends when the exchange `key` has ended and every member was told: the `until` of a store
     /// for one exchange. After a failure it waits 2 s for members that have not come yet.
     pub fn finished(&self, key: &str) -> impl Future<Output = ()> + use<> {

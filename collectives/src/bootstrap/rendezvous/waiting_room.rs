@@ -27,7 +27,10 @@ pub(super) struct WaitingRoom {
 impl WaitingRoom {
     pub(super) fn new(seats: usize) -> Self {
         let seats = seats.clamp(1, Semaphore::MAX_PERMITS);
-        Self { seats: Arc::new(Semaphore::new(seats)), seated: VecDeque::new() }
+        Self {
+            seats: Arc::new(Semaphore::new(seats)),
+            seated: VecDeque::new(),
+        }
     }
 
     /// A seat, and whether somebody had to go for it.
