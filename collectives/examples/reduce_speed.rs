@@ -75,7 +75,7 @@ fn kernel_speed(
     Ok(match kernel.finish {
         // SAFETY: the target is that many elements long.
         Some(finish) => speed(bytes, || unsafe {
-            finish(black_box(target), elements, RANKS)
+            finish(black_box(target), elements, RANKS);
         }),
         // SAFETY: both are that many elements long, and apart.
         None => speed(bytes, || unsafe {
@@ -129,7 +129,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (name, bytes, rounds) in SIZES {
         println!("# {name}: GB/s of results, and the ratio to copying");
         print!("type  op        copy");
-        isas.iter().for_each(|isa| print!(" {isa:>8} ratio"));
+        for isa in &isas {
+            print!(" {isa:>8} ratio");
+        }
         println!();
         let mut buffers = Buffers {
             target: vec![0; bytes],

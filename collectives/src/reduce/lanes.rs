@@ -16,14 +16,26 @@ pub(super) trait Number: Copy {
 
 /// One of the four operations.
 pub(super) trait Operation {
+    /// Which operand wins, if the result is always one of the two (or a NaN).
+    const WINNER: Option<Winner> = None;
+
     fn apply<N: Number>(local: N, incoming: N) -> N;
 }
 
+/// The operand that becomes the result.
+#[derive(Clone, Copy)]
+pub(super) enum Winner {
+    Smaller,
+    Larger,
+}
+
 macro_rules! operations {
-    ($($name:ident calls $method:ident),*) => {$(
+    ($($name:ident calls $method:ident $(, as $winner:ident wins)?;)*) => {$(
         pub(super) struct $name;
 
         impl Operation for $name {
+            $(const WINNER: Option<Winner> = Some(Winner::$winner);)?
+
             #[inline(always)]
             fn apply<N: Number>(local: N, incoming: N) -> N {
                 local.$method(incoming)
@@ -32,7 +44,12 @@ macro_rules! operations {
     )*};
 }
 
-operations!(Sum calls sum, Product calls product, Minimum calls minimum, Maximum calls maximum);
+operations! {
+    Sum calls sum;
+    Product calls product;
+    Minimum calls minimum, as Smaller wins;
+    Maximum calls maximum, as Larger wins;
+}
 
 /// An element type, as the loops see it.
 ///
@@ -137,6 +154,14 @@ macro_rules! floats {
                 let number = ranks as $float;
                 Self { ranks: number, inverse: ranks.is_power_of_two().then(|| 1.0 / number) }
             }
+
+            #[inline(always)]
+            pub(super) fn divide<const N: usize>(self, block: [$float; N]) -> [$float; N] {
+                match self.inverse {
+                    Some(inverse) => map(block, |element| element * inverse),
+                    None => map(block, |element| element / self.ranks),
+                }
+            }
         }
 
         // SAFETY: floats have no padding and any bits are a float; the block is an array of them.
@@ -170,10 +195,7 @@ macro_rules! floats {
 
             #[inline(always)]
             unsafe fn divide_block(block: Self::Block, divisor: Self::Divisor) -> Self::Block {
-                match divisor.inverse {
-                    Some(inverse) => map(block, |element| element * inverse),
-                    None => map(block, |element| element / divisor.ranks),
-                }
+                divisor.divide(block)
             }
         }
     )*};

@@ -81,6 +81,6 @@ level! {
 
 #[cfg(target_arch = "aarch64")]
 level! {
-    /// Advanced SIMD. Half precision by integer arithmetic, which it vectorises.
-    Neon in neon, F16, #[target_feature(enable = "neon")]
+    /// Advanced SIMD.
+    Neon in neon, super::aarch64::F16Neon, #[target_feature(enable = "neon")]
 }

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `isa` | which instruction set: detected, or said by the environment |
 //! | `lanes` | what happens to one element and to one block, for `f32`, `f64` and integers |
-//! | `half_floats`, `x86` | the same for `f16` and `bf16`; conversion instructions |
+//! | `half_floats` | the same for `f16` and `bf16` |
+//! | `x86`, `aarch64` | conversion instructions of `f16` |
 //! | `divide` | integers divided by the number of ranks |
 //! | `loops` | the loops over memory |
 //! | `level` | the loops, compiled for each instruction set |
@@ -17,6 +18,8 @@
 // their loops would cost more than the work.
 #![allow(clippy::inline_always)]
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod divide;
 mod half_floats;
 mod isa;

@@ -6,12 +6,14 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::half_floats::{F16, Format, LANES};
+use super::half_floats::{F16, Format, Narrow, Wide};
 
 /// F16C, eight numbers at a time.
 pub(super) struct F16c;
 
 impl Format for F16c {
+    const INFINITY: u16 = F16::INFINITY;
+
     #[inline(always)]
     fn widen(bits: u16) -> f32 {
         F16::widen(bits)
@@ -23,7 +25,7 @@ impl Format for F16c {
     }
 
     #[inline(always)]
-    unsafe fn widen_block(block: [u16; LANES]) -> [f32; LANES] {
+    unsafe fn widen_block(block: Narrow) -> Wide {
         // SAFETY: arrays and vectors of the same size in all, of which any bits are a value; the
         // caller says that the CPU has F16C.
         unsafe {
@@ -39,7 +41,7 @@ impl Format for F16c {
     }
 
     #[inline(always)]
-    unsafe fn narrow_block(block: [f32; LANES]) -> [u16; LANES] {
+    unsafe fn narrow_block(block: Wide) -> Narrow {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT;
         // SAFETY: as in `widen_block`.
         unsafe {
@@ -59,6 +61,8 @@ impl Format for F16c {
 pub(super) struct F16Avx512;
 
 impl Format for F16Avx512 {
+    const INFINITY: u16 = F16::INFINITY;
+
     #[inline(always)]
     fn widen(bits: u16) -> f32 {
         F16::widen(bits)
@@ -70,7 +74,7 @@ impl Format for F16Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn widen_block(block: [u16; LANES]) -> [f32; LANES] {
+    unsafe fn widen_block(block: Narrow) -> Wide {
         // SAFETY: arrays and vectors of the same size in all, of which any bits are a value; the
         // caller says that the CPU has AVX-512.
         unsafe {
@@ -81,7 +85,7 @@ impl Format for F16Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn narrow_block(block: [f32; LANES]) -> [u16; LANES] {
+    unsafe fn narrow_block(block: Wide) -> Narrow {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
         // SAFETY: as in `widen_block`.
         unsafe {

@@ -25,6 +25,7 @@ macro_rules! integer {
 
 macro_rules! float {
     ($name:ident, $type:ty) => {
+        #[allow(clippy::float_cmp, reason = "zeros of either sign are meant")]
         fn $name(op: ReduceOp, left: $type, right: $type) -> $type {
             let pick = |left_wins: bool| if left_wins { left } else { right };
             match op {
