@@ -5,8 +5,14 @@ use crate::{files, report};
 
 /// Files and folders that need unsafe code, each with the reason.
 const ALLOWED: &[(&str, &str)] = &[
-    ("bench/src/limits/mapped.rs", "mapped memory, to measure the limit of copying between ranks"),
-    ("collectives/examples/reduce_speed.rs", "calls the kernels as transports do, by pointer"),
+    (
+        "bench/src/limits/mapped.rs",
+        "mapped memory, to measure the limit of copying between ranks",
+    ),
+    (
+        "collectives/examples/reduce_speed.rs",
+        "calls the kernels as transports do, by pointer",
+    ),
     (
         "collectives/src/communicator/mod.rs",
         "starts calls whose buffers the caller lends",
