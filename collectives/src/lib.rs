@@ -1,8 +1,23 @@
 //! Collectives of distributed training over TCP and shared memory.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`communicator`] | [`Communicator`]: the ranks that make calls together; [`Builder`]: joining |
+//! | [`types`], [`call`] | element types, reductions, what a call is |
+//! | [`error`] | why a call failed |
+//! | [`algorithm`] | plans of ring, halving-doubling, direct, tree and one-shot; the cost table |
+//! | [`reduce`] | reduction kernels in SIMD |
+//! | `engine` | runs the plans of one communicator over its transport |
+//! | [`bootstrap`] | how ranks find and trust each other |
+//! | [`control`] | heartbeats, death, agreement on survivors |
+//! | [`recorder`] | the flight recorder |
 
 pub mod algorithm;
 pub mod bootstrap;
 pub mod call;
+pub mod communicator;
+pub mod control;
+mod engine;
 pub mod error;
 pub mod recorder;
 pub mod reduce;
@@ -10,5 +25,7 @@ mod tuning;
 pub mod types;
 
 pub use algorithm::Algorithm;
+pub use communicator::{BuildError, Builder, Communicator, Handle, Scope};
+pub use communicator::{ShrinkError, SplitError, TransportKind, TuningSource};
 pub use error::{ArgumentError, CollectiveError};
 pub use types::{DataType, Element, ReduceOp};

@@ -11,7 +11,7 @@ use onepath_transport::tcp::{TcpOptions, TcpTransport};
 use sha2::{Digest, Sha256};
 use socket2::Socket;
 
-use crate::control::{Endpoint, SessionConfig};
+use crate::control::{Endpoint, Parent, SessionConfig};
 use crate::engine::{EngineConfig, IdlePolicy, Watch};
 use crate::tuning::Tuning;
 
@@ -71,11 +71,13 @@ impl Group {
     }
 }
 
-/// Connects the ranks of `group`, this one being `me`.
+/// Connects the ranks of `group`, this one being `me`. Those of a `parent` who die there meanwhile
+/// are not waited for.
 pub(super) fn connect(
     group: Group,
     me: Rank,
     world: WorldSize,
+    parent: Option<Parent>,
 ) -> Result<Communicator, BuildError> {
     let options = Arc::clone(&group.options);
     let on_host = group.local_peers(me, world);
@@ -100,6 +102,7 @@ pub(super) fn connect(
         silence: options.silence,
         deadline: options.join_timeout,
         local_ports: Vec::new(),
+        parent,
     })?;
     let (near, far): (Vec<_>, Vec<_>) =
         session.data.into_iter().partition(|(rank, _)| local.contains(rank));

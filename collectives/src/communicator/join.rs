@@ -13,9 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::algorithm::Algorithm;
 use crate::bootstrap::interfaces::candidates;
-use crate::bootstrap::{
-    Hosting, HostPort, InterfaceChoice, RendezvousConfig, Trust, rendezvous,
-};
+use crate::bootstrap::rendezvous::rendezvous;
+use crate::bootstrap::{HostPort, Hosting, InterfaceChoice, RendezvousConfig, Trust};
 use crate::control::{Endpoint, EndpointConfig};
 
 use super::build_error::BuildError;
@@ -66,22 +65,22 @@ pub(super) fn world(options: Options) -> Result<Communicator, BuildError> {
     }
     let address =
         options.rendezvous.clone().ok_or(BuildError::Missing { what: "rendezvous address" })?;
-    let endpoint = Endpoint::start(EndpointConfig::new(
-        listen_addresses(&options, &address)?,
-        Arc::new(options.trust.clone()),
-    ))?;
+    let endpoint = Endpoint::start(EndpointConfig {
+        listen: listen_addresses(&options, &address)?,
+        trust: Arc::new(options.trust.clone()),
+    })?;
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| BuildError::Runtime(error.into()))?;
     let card = Card {
         addresses: endpoint.addresses().to_vec(),
-        host: HostId::of_this_process().ok().map(|host| *host.as_bytes()),
+        host: HostId::of_this_process().ok().map(|host| host.0),
         nonce: u128::from_le_bytes(nonce),
     };
     let cards = meet(&options, address, &card)?;
     let session = cards[0].nonce;
     let (rank, world) = (options.rank, options.world);
     let group = Group { options: Arc::new(options), endpoint, cards, session };
-    let communicator = connect(group, rank, world)?;
+    let communicator = connect(group, rank, world, None)?;
     tune::agree(&communicator)?;
     Ok(communicator)
 }

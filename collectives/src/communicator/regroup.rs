@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use onepath_topology::{Rank, WorldSize};
 
-use crate::control::AgreeError;
+use crate::control::{AgreeError, Parent};
 use crate::error::CollectiveError;
 
 use super::build_error::BuildError;
@@ -69,22 +69,18 @@ impl Communicator {
     /// within `limit` is named in the error. Ranks that die meanwhile are left out too.
     pub fn shrink(self, limit: Duration) -> Result<Self, ShrinkError> {
         let Some(group) = &self.group else { return Err(ShrinkError::NoControl) };
-        let attempts = self.world.get();
         let mut last = None;
-        for attempt in 0..attempts as u64 {
+        for _ in 0..self.world.get() {
             let survivors = {
                 let mut engine = self.engine.borrow_mut();
                 engine.break_with(CollectiveError::Aborted { by: self.rank });
                 let control = engine.watch().control().ok_or(ShrinkError::NoControl)?;
                 control.agree(limit)?
             };
-            if survivors.len() == 1 {
+            if survivors.ranks.len() == 1 {
                 return Ok(Self::alone());
             }
-            let mut numbers = vec![attempt];
-            numbers.extend(survivors.iter().map(|rank| u64::from(rank.number())));
-            let session = group.derive("shrink", &numbers);
-            match self.regroup(group, &survivors, session) {
+            match self.regroup(group, &survivors.ranks, survivors.session) {
                 Ok(communicator) => return Ok(communicator),
                 Err(error) => last = Some(error),
             }
@@ -95,8 +91,10 @@ impl Communicator {
     fn regroup(&self, group: &Group, members: &[Rank], session: u128) -> Result<Self, BuildError> {
         let me = members.iter().position(|&rank| rank == self.rank).unwrap_or_default();
         let world = WorldSize::new(members.len() as u64).unwrap_or(WorldSize::ONE);
-        let communicator =
-            connect(group.part(members, session), Rank::from_index(me), world)?;
+        let parent = self.engine.borrow().watch().control().cloned();
+        let parent = parent.map(|control| Parent { control, ranks: members.to_vec() });
+        let part = group.part(members, session);
+        let communicator = connect(part, Rank::from_index(me), world, parent)?;
         communicator.engine.borrow_mut().set_tuning(self.engine.borrow().config().tuning.clone());
         Ok(communicator)
     }
