@@ -12,6 +12,9 @@
 //!   `ASLEEP`, or it has, and is woken. If it sees `AWAKE`, somebody wrote that after S: another
 //!   peer, who wakes in our stead, or the owner, who is up and checks again before it next sleeps.
 //!
+//! All writes of the word are swaps, so that each comes right after the one that it read, whoever
+//! wrote that.
+//!
 //! A wake that comes late (the peer slept between swap and wake) makes a later sleep end early,
 //! which the contract of waiting allows.
 
@@ -30,9 +33,7 @@ pub(super) const ASLEEP: u32 = 1;
 pub(super) trait DoorbellCell {
     /// Reads it.
     fn load(&self) -> u32;
-    /// Writes it.
-    fn store(&self, value: u32);
-    /// Writes it and returns what it was.
+    /// Writes it and returns what it was, with acquire and release order.
     fn swap(&self, value: u32) -> u32;
     /// A sequentially consistent fence.
     fn fence(&self);
@@ -47,12 +48,8 @@ impl DoorbellCell for AtomicU32 {
         self.load(Ordering::Relaxed)
     }
 
-    fn store(&self, value: u32) {
-        self.store(value, Ordering::Relaxed);
-    }
-
     fn swap(&self, value: u32) -> u32 {
-        self.swap(value, Ordering::Relaxed)
+        self.swap(value, Ordering::AcqRel)
     }
 
     fn fence(&self) {
@@ -82,10 +79,10 @@ pub(super) fn ring(bell: &impl DoorbellCell) {
 /// Sleeps until the bell rings, at most `limit`, unless `is_idle` says that there is work. For the
 /// owner only.
 pub(super) fn sleep(bell: &impl DoorbellCell, is_idle: impl FnOnce() -> bool, limit: Duration) {
-    bell.store(ASLEEP);
+    bell.swap(ASLEEP);
     bell.fence();
     if is_idle() {
         bell.sleep(ASLEEP, limit);
     }
-    bell.store(AWAKE);
+    bell.swap(AWAKE);
 }
