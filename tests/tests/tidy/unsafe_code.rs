@@ -34,6 +34,10 @@ const ALLOWED: &[(&str, &str)] = &[
         "transport/src/tcp/",
         "bytes are received straight into the caller's buffers",
     ),
+    (
+        "transport/tests/support/",
+        "lends buffers and kernels to a transport as the engine does",
+    ),
 ];
 
 /// How many lines above an unsafe block its proof may begin.
