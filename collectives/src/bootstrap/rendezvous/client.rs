@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::BufReader;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::CONTEXT;
 use super::error::{ConnectCause, RendezvousError};
@@ -66,16 +66,14 @@ impl RendezvousClient {
     pub async fn exchange(&mut self, post: &Post) -> Result<Vec<Bytes>, RendezvousError> {
         post.check().map_err(RendezvousError::Post)?;
         let limit = post.patience.saturating_add(ANSWER_GRACE);
-        match timeout(limit, self.request(post)).await {
-            Ok(result) => result,
-            Err(_) => {
-                let address = self.address.clone();
-                Err(RendezvousError::NoAnswer {
-                    address,
-                    waited: limit,
-                })
-            }
-        }
+        let answer = timeout(limit, self.request(post)).await;
+        let address = || self.address.clone();
+        answer.unwrap_or_else(|_| {
+            Err(RendezvousError::NoAnswer {
+                address: address(),
+                waited: limit,
+            })
+        })
     }
 
     async fn request(&mut self, post: &Post) -> Result<Vec<Bytes>, RendezvousError> {
@@ -131,7 +129,7 @@ impl<'a> Retries<'a> {
     /// Attempts to reach `address` until `patience` after `start` is over.
     pub(super) fn new(start: Instant, patience: Duration, address: &'a HostPort) -> Self {
         // The clock can not tell every time; a year is as good as for ever.
-        let deadline = start + patience.min(Duration::from_secs(365 * 24 * 60 * 60));
+        let deadline = start + patience.min(Duration::from_hours(365 * 24));
         Self {
             start,
             deadline,
@@ -158,7 +156,8 @@ impl<'a> Retries<'a> {
             Ok(Err(cause)) => self.last = Some(cause),
             Err(_) => {}
         }
-        if Instant::now() + self.pause >= self.deadline {
+        let now = Instant::now();
+        if now >= self.deadline {
             let (address, elapsed, last) = (address(), self.start.elapsed(), self.last.take());
             return Err(RendezvousError::Unreachable {
                 address,
@@ -166,7 +165,7 @@ impl<'a> Retries<'a> {
                 last,
             });
         }
-        sleep(self.pause).await;
+        sleep_until(self.deadline.min(now + self.pause)).await;
         self.pause = (self.pause * 2).min(LAST_PAUSE);
         Ok(None)
     }

@@ -111,32 +111,29 @@ pub enum Failure {
 }
 
 fn missing_text(waited: Duration, ranks: &[u32], missing: u32, refused: u32) -> String {
-    let names: Vec<String> = ranks.iter().map(u32::to_string).collect();
-    let mut text = format!(
-        "rendezvous timed out after {}: {} {}",
-        seconds(waited),
-        if missing == 1 { "rank" } else { "ranks" },
-        names.join(", ")
-    );
-    let unnamed = (missing as usize).saturating_sub(ranks.len());
-    if unnamed > 0 {
-        text.push_str(&format!(" and {unnamed} more"));
-    }
-    text.push_str(" did not come");
-    match refused {
-        0 => {}
-        1 => text.push_str(" (1 connection was refused: wrong secret or version)"),
-        _ => text.push_str(&format!(
-            " ({refused} connections were refused: wrong secret or version)"
-        )),
-    }
-    text
+    let noun = if missing == 1 { "rank" } else { "ranks" };
+    let names = ranks
+        .iter()
+        .map(u32::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = match (missing as usize).saturating_sub(ranks.len()) {
+        0 => String::new(),
+        unnamed => format!(" and {unnamed} more"),
+    };
+    let hint = match refused {
+        0 => String::new(),
+        1 => " (1 connection was refused: wrong secret or version)".to_owned(),
+        _ => format!(" ({refused} connections were refused: wrong secret or version)"),
+    };
+    let waited = seconds(waited);
+    format!("rendezvous timed out after {waited}: {noun} {names}{more} did not come{hint}")
 }
 
 /// Whole or tenth seconds: `60 s`, `0.3 s`.
 pub(super) fn seconds(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
-    if tenths % 10 == 0 {
+    if tenths.is_multiple_of(10) {
         format!("{} s", tenths / 10)
     } else {
         format!("{}.{} s", tenths / 10, tenths % 10)
@@ -144,8 +141,25 @@ pub(super) fn seconds(duration: Duration) -> String {
 }
 
 impl Failure {
-    /// Appends the wire form; the first byte is never [`message::GOOD`].
+    /// First byte of the wire form, never [`message::GOOD`].
+    fn kind(&self) -> u8 {
+        match self {
+            Self::ParameterDiffers { .. } => 1,
+            Self::CountDiffers { .. } => 2,
+            Self::VersionDiffers { .. } => 3,
+            Self::DuplicateRank { .. } => 4,
+            Self::Missing { .. } => 5,
+            Self::Left { .. } => 6,
+            Self::Ended { .. } => 7,
+            Self::Full { .. } => 8,
+            Self::Stopped => 9,
+            Self::Malformed { .. } => 10,
+        }
+    }
+
+    /// Appends the wire form: the kind, then the facts in their order.
     pub(super) fn encode(&self, out: &mut BytesMut) {
+        out.put_u8(self.kind());
         match self {
             Self::ParameterDiffers {
                 name,
@@ -154,7 +168,6 @@ impl Failure {
                 other_rank,
                 other_value,
             } => {
-                out.put_u8(1);
                 message::put_text(out, name);
                 out.put_u32_le(*first_rank);
                 message::put_text(out, first_value);
@@ -167,13 +180,11 @@ impl Failure {
                 other_rank,
                 other_count,
             } => {
-                out.put_u8(2);
                 for number in [first_rank, first_count, other_rank, other_count] {
                     out.put_u32_le(*number);
                 }
             }
             Self::VersionDiffers { rank, theirs, ours } => {
-                out.put_u8(3);
                 out.put_u32_le(*rank);
                 out.put_u16_le(*theirs);
                 out.put_u16_le(*ours);
@@ -183,7 +194,6 @@ impl Failure {
                 first,
                 second,
             } => {
-                out.put_u8(4);
                 out.put_u32_le(*rank);
                 message::put_text(out, first);
                 message::put_text(out, second);
@@ -194,7 +204,6 @@ impl Failure {
                 missing,
                 refused,
             } => {
-                out.put_u8(5);
                 out.put_u64_le(waited.as_millis() as u64);
                 out.put_u16_le(ranks.len().min(MAX_NAMED) as u16);
                 ranks
@@ -204,23 +213,14 @@ impl Failure {
                 out.put_u32_le(*missing);
                 out.put_u32_le(*refused);
             }
-            Self::Left { rank } => {
-                out.put_u8(6);
-                out.put_u32_le(*rank);
-            }
-            Self::Ended { key } => {
-                out.put_u8(7);
-                message::put_text(out, key);
-            }
+            Self::Left { rank } => out.put_u32_le(*rank),
             Self::Full { what, limit } => {
-                out.put_u8(8);
                 message::put_text(out, what);
                 out.put_u64_le(*limit);
             }
-            Self::Stopped => out.put_u8(9),
-            Self::Malformed { reason } => {
-                out.put_u8(10);
-                message::put_text(out, reason);
+            Self::Stopped => {}
+            Self::Ended { key: text } | Self::Malformed { reason: text } => {
+                message::put_text(out, text);
             }
         }
     }

@@ -9,7 +9,7 @@ fn post() -> Post {
         count: 4,
         parameters: vec![("subflows".to_owned(), "2".to_owned())],
         blob: Bytes::from_static(b"blob"),
-        patience: Duration::from_secs(60),
+        patience: Duration::from_mins(1),
     }
 }
 
@@ -39,7 +39,7 @@ fn every_failure() -> Vec<Failure> {
             second: "b".into(),
         },
         Failure::Missing {
-            waited: Duration::from_secs(60),
+            waited: Duration::from_mins(1),
             ranks: vec![2, 5],
             missing: 2,
             refused: 0,

@@ -49,7 +49,7 @@ use super::host_port::HostPort;
 use super::secret::Trust;
 
 /// For how long ranks wait for each other unless something else is said.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Connections beyond the world size, for members that come twice.
 const SPARE_CONNECTIONS: usize = 16;
@@ -174,11 +174,11 @@ async fn host_and_join(
     start: Instant,
 ) -> Result<Vec<Bytes>, RendezvousError> {
     let finished = server.finished(&config.key);
-    let (give_up, gave_up) = oneshot::channel::<()>();
+    let (give_up, abandoned) = oneshot::channel::<()>();
     let until = async {
         tokio::select! {
             () = finished => {}
-            _ = gave_up => {}
+            _ = abandoned => {}
         }
     };
     let member = async {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -196,8 +195,7 @@ impl RendezvousServer {
                 next = self.next(&mut waiting) => next,
             };
             let session = Session::new(Arc::clone(&self.shared), stream, peer);
-            let handle = sessions.spawn(session.run(seat.clone()));
-            waiting.seated(&seat, handle);
+            sessions.spawn(session.run(seat));
             while sessions.try_join_next().is_some() {}
         }
         drop(self.listener);
@@ -220,11 +218,7 @@ impl RendezvousServer {
                 counters.count_rejected(Some(&counters.untrusted_address));
                 continue;
             }
-            let (seat, evicted) = waiting.take_seat().await;
-            if evicted {
-                counters.count_rejected(Some(&counters.silent));
-            }
-            return (stream, peer, seat);
+            return (stream, peer, waiting.take_seat().await);
         }
     }
 }
@@ -245,11 +239,4 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
-}
-
-impl Shared {
-    /// Counts a member's request that makes no sense.
-    pub(super) fn count_malformed(&self) {
-        self.counters.malformed.fetch_add(1, Ordering::Relaxed);
-    }
 }

@@ -16,11 +16,13 @@ use super::failure::Failure;
 use super::message::{self, MAX_REQUEST_BYTES, Malformed, Post, Request};
 use super::server::Shared;
 use super::{CONTEXT, Seat};
-use crate::bootstrap::auth::{Side, authenticate_within};
+use crate::bootstrap::auth::{Side, authenticate_within, close_gently};
 use crate::bootstrap::frame::{FrameError, read_frame};
 
 /// The longest that a member may wait for the others.
-const MAX_PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_PATIENCE: Duration = Duration::from_hours(24);
+/// Time for a member to read why it was refused.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// A member whose host has gone is noticed after about twice this.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -45,6 +47,10 @@ impl Session {
         let known = tokio::select! {
             biased;
             () = shared.stopped() => return,
+            () = seat.evicted() => {
+                shared.counters.count_rejected(Some(&shared.counters.silent));
+                return;
+            }
             known = self.authenticate() => known,
         };
         drop(seat);
@@ -115,7 +121,10 @@ impl Session {
                 ControlFlow::Break(())
             }
             Err(error) => {
-                self.shared.count_malformed();
+                self.shared
+                    .counters
+                    .malformed
+                    .fetch_add(1, Ordering::Relaxed);
                 self.tell(&Failure::Malformed {
                     reason: error.to_string(),
                 })
@@ -158,15 +167,14 @@ impl Session {
         written
     }
 
-    /// Tells one member alone.
+    /// Tells one member alone, as the last word.
     async fn tell(&mut self, failure: &Failure) {
         if self
             .write(message::encode_failure(failure))
             .await
             .is_continue()
         {
-            // The end after the last byte, so that the answer is not lost in a reset.
-            let _ = self.stream.shutdown().await;
+            let _ = timeout(FAREWELL, close_gently(&mut self.stream)).await;
         }
     }
 

@@ -17,7 +17,7 @@ fn post(rank: u32, count: u32) -> Post {
         count,
         parameters: vec![("subflows".to_owned(), "2".to_owned())],
         blob: Bytes::from(vec![rank as u8]),
-        patience: Duration::from_secs(60),
+        patience: Duration::from_mins(1),
     }
 }
 
@@ -140,7 +140,7 @@ fn impatience_names_who_is_missing() {
         .map(|rank| table.post(post(rank, 6), peer(1)))
         .into_iter()
         .collect();
-    table.expire(KEY, Duration::from_secs(60), 0);
+    table.expire(KEY, Duration::from_mins(1), 0);
     for receiver in &mut waiting {
         let text = failure(receiver).to_string();
         assert_eq!(
@@ -150,7 +150,7 @@ fn impatience_names_who_is_missing() {
         table.answered(KEY);
     }
     assert_eq!(table.progress(KEY), Progress::Settled);
-    table.expire(KEY, Duration::from_secs(60), 0);
+    table.expire(KEY, Duration::from_mins(1), 0);
 }
 
 #[test]

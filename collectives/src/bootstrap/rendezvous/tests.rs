@@ -361,8 +361,11 @@ async fn a_member_of_another_version_ends_the_exchange_for_all() {
 #[tokio::test]
 async fn a_members_malformed_request_is_refused_with_the_reason_and_counted() {
     let (address, counters, _store) = store(good_secret(), ServerLimits::default());
-    for (frame, expected) in [(&b"xyz"[..], "ends too early"), (&[0; 200_000], "200000")] {
-        match raw_request(&address, frame).await {
+    for (frame, expected) in [
+        (b"xyz".to_vec(), "ends too early"),
+        (vec![0; 200_000], "200000"),
+    ] {
+        match raw_request(&address, &frame).await {
             message::Answer::Failed(Failure::Malformed { reason }) => {
                 assert!(reason.contains(expected), "{reason}");
             }
@@ -399,7 +402,7 @@ async fn one_connection_serves_several_exchanges() {
 #[tokio::test]
 async fn a_store_that_is_not_there_is_named_with_the_last_cause() {
     let address = free_address("127.0.0.1");
-    let timeout = Duration::from_millis(100);
+    let timeout = Duration::from_millis(300);
     let lonely = RendezvousConfig {
         timeout,
         ..config(&address, 1, 2, good_secret())
@@ -408,9 +411,12 @@ async fn a_store_that_is_not_there_is_named_with_the_last_cause() {
         .await
         .expect_err("nobody listens")
         .to_string();
-    let start = format!("the rendezvous at {address} was not reached within 0.1 s; last attempt: ");
+    let start = format!("the rendezvous at {address} was not reached within ");
     assert!(text.starts_with(&start), "{text}");
-    assert!(text.contains("refused"), "{text}");
+    assert!(
+        text.contains(" s; last attempt: 127.0.0.1:") && text.contains("refused"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -448,10 +454,12 @@ async fn a_store_that_is_stopped_tells_those_who_wait() {
         .expect("bind");
     let address = HostPort::new("127.0.0.1", server.local_address().port()).expect("address");
     let counters = Arc::clone(server.counters());
-    // The member has at least authenticated then; before its post it would see a lost connection.
     let until = async {
         reaches(&counters.authenticated, 1).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        // Many turns of the runtime, each of which moves what is on the wire: then it has posted.
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     };
     let member = elsewhere(&address, 0, 2, good_secret());
     let ((), outcome) = tokio::join!(server.serve(until), rendezvous(&member, blob(0)));

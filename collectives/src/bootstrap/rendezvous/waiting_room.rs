@@ -7,55 +7,61 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::AbortHandle;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Time for a seat to become free by itself; an honest handshake takes two round trips.
 const FAIR_TIME: Duration = Duration::from_millis(250);
 
 /// The right to be among those that authenticate; free again when the last clone is dropped.
-pub(super) type Seat = Arc<OwnedSemaphorePermit>;
+pub(super) type Seat = Arc<Chair>;
+
+#[derive(Debug)]
+pub(super) struct Chair {
+    _permit: OwnedSemaphorePermit,
+    evicted: Notify,
+}
+
+impl Chair {
+    /// Ends when whoever sits here has to go.
+    pub(super) async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
-    seats: Arc<Semaphore>,
-    /// In the order of their coming; those who have gone are removed from the front.
-    seated: VecDeque<(Weak<OwnedSemaphorePermit>, AbortHandle)>,
+    free: Arc<Semaphore>,
+    /// In the order of their coming.
+    seated: VecDeque<Weak<Chair>>,
 }
 
 impl WaitingRoom {
     pub(super) fn new(seats: usize) -> Self {
         let seats = seats.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            seats: Arc::new(Semaphore::new(seats)),
+            free: Arc::new(Semaphore::new(seats)),
             seated: VecDeque::new(),
         }
     }
 
-    /// A seat, and whether somebody had to go for it.
-    pub(super) async fn take_seat(&mut self) -> (Seat, bool) {
-        let mut evicted = false;
+    /// A seat; somebody may have to go for it.
+    pub(super) async fn take_seat(&mut self) -> Seat {
+        self.seated.retain(|chair| chair.strong_count() > 0);
         loop {
-            self.seated.retain(|(seat, _)| seat.strong_count() > 0);
-            let free = Arc::clone(&self.seats).acquire_owned();
-            match timeout(FAIR_TIME, free).await {
-                Ok(permit) => {
-                    let permit = permit.expect("this semaphore is never closed");
-                    return (Arc::new(permit), evicted);
-                }
-                Err(_) => {
-                    if let Some((_, oldest)) = self.seated.pop_front() {
-                        oldest.abort();
-                        evicted = true;
-                    }
-                }
+            let free = Arc::clone(&self.free).acquire_owned();
+            if let Ok(permit) = timeout(FAIR_TIME, free).await {
+                let permit = permit.expect("this semaphore is never closed");
+                let seat = Arc::new(Chair {
+                    _permit: permit,
+                    evicted: Notify::new(),
+                });
+                self.seated.push_back(Arc::downgrade(&seat));
+                return seat;
+            }
+            if let Some(oldest) = self.seated.pop_front().and_then(|chair| chair.upgrade()) {
+                oldest.evicted.notify_one();
             }
         }
-    }
-
-    /// `task` authenticates the connection that has `seat`.
-    pub(super) fn seated(&mut self, seat: &Seat, task: AbortHandle) {
-        self.seated.push_back((Arc::downgrade(seat), task));
     }
 }
