@@ -60,7 +60,9 @@ impl Subflow {
     /// What its socket is waited for, when bytes of its peer are expected or not.
     fn awaited(&self, expects: bool) -> PollFlags {
         let mut flags = PollFlags::empty();
-        flags.set(PollFlags::IN, expects && !self.receiver.is_held());
+        let receiver = &self.receiver;
+        let may_read = !receiver.is_held() && !receiver.has_ended();
+        flags.set(PollFlags::IN, expects && may_read);
         flags.set(PollFlags::OUT, self.sender.is_busy());
         flags
     }
@@ -151,6 +153,9 @@ impl Peer {
             if table.expects(peer) {
                 activity = activity.or(subflow.receiver.poll(peer, &subflow.socket, table)?);
             }
+        }
+        if table.expects(peer) && self.subflows.iter().all(|s| s.receiver.has_ended()) {
+            return Err(TransportError::Closed { peer });
         }
         Ok(activity)
     }

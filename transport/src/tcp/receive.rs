@@ -38,6 +38,8 @@ pub(super) struct Receiver {
     staged: Range<usize>,
     state: State,
     placed: u64,
+    /// The peer closed this subflow between two chunks.
+    ended: bool,
 }
 
 impl Receiver {
@@ -48,6 +50,7 @@ impl Receiver {
             staged: 0..0,
             state: State::Header,
             placed: 0,
+            ended: false,
         }
     }
 
@@ -59,6 +62,12 @@ impl Receiver {
     /// Whether a chunk waits for an operation to be posted or for a gate.
     pub(super) fn is_held(&self) -> bool {
         matches!(self.state, State::Held(_))
+    }
+
+    /// Whether the peer closed this subflow between two chunks: what it sent before may still be on
+    /// other subflows.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Uses what is staged, reads more, a bounded number of times.
@@ -73,7 +82,7 @@ impl Receiver {
             if self.consume(peer, table)? {
                 activity = Activity::Moved;
             }
-            if self.is_held() || !table.expects(peer) {
+            if self.is_held() || self.ended || !table.expects(peer) {
                 return Ok(activity);
             }
             let asked = self.read(peer, socket)?;
@@ -171,6 +180,10 @@ impl Receiver {
             _ => socket.read(free).inspect(|&read| self.staged.end += read),
         };
         match result {
+            Ok(0) if matches!(self.state, State::Header) && self.staged.is_empty() => {
+                self.ended = true;
+                Ok(Arrived::Nothing)
+            }
             Ok(0) => Err(TransportError::Closed { peer }),
             Ok(_) => Ok(Arrived::Some),
             Err(error) => failed(peer, error),
