@@ -1,0 +1,47 @@
+//! The one place that makes a communicator.
+
+use std::path::Path;
+
+use onepath_collectives::Communicator;
+use onepath_collectives::bootstrap::{Launch, LaunchError, process_environment};
+use onepath_collectives::communicator::{BuildError, Builder, TuningSource};
+use onepath_topology::WorldSize;
+
+pub(crate) use onepath_collectives::communicator::TransportKind;
+
+use crate::job::Job;
+
+/// The world that a launcher started, if one did.
+pub(crate) fn started() -> Result<Option<WorldSize>, LaunchError> {
+    match Launch::from_environment(&process_environment) {
+        Ok(launch) => Ok(Some(launch.world_size)),
+        Err(LaunchError::NoLauncher) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Meets the other ranks.
+pub(crate) fn join(job: &Job) -> Result<Communicator, BuildError> {
+    let mut builder = Builder::from_environment()?
+        .transport(job.transport)
+        .operation_timeout(job.timeout)
+        .insecure(job.insecure);
+    if let Some(subflows) = job.subflows {
+        builder = builder.subflows(subflows);
+    }
+    if job.algorithm.is_some() {
+        builder = builder.algorithm(job.algorithm);
+    }
+    if let Some(tuning) = &job.tuning {
+        builder = builder.tuning(source(tuning));
+    }
+    builder.build()
+}
+
+fn source(tuning: &Path) -> TuningSource {
+    match tuning.to_str() {
+        Some("measure") => TuningSource::Measure,
+        Some("model") => TuningSource::Model,
+        _ => TuningSource::File(tuning.to_owned()),
+    }
+}

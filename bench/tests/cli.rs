@@ -1,0 +1,260 @@
+//! The program as a user runs it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+/// Far more than any of these runs takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a launcher would have set.
+const LAUNCHERS: [&str; 12] = [
+    "ONEPATH_RANK",
+    "ONEPATH_WORLD_SIZE",
+    "ONEPATH_RENDEZVOUS",
+    "RANK",
+    "WORLD_SIZE",
+    "OMPI_COMM_WORLD_RANK",
+    "OMPI_COMM_WORLD_SIZE",
+    "PMI_RANK",
+    "PMI_SIZE",
+    "PMIX_RANK",
+    "SLURM_PROCID",
+    "SLURM_NTASKS",
+];
+
+fn program(line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onepath-bench"));
+    command.args(line.split_whitespace()).stdin(Stdio::null());
+    for name in LAUNCHERS {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(line: &str) -> Output {
+    program(line).output().expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A run that goes on until something ends it, and the processes of its ranks.
+struct LongRun {
+    child: Child,
+    ranks: Vec<Pid>,
+}
+
+impl LongRun {
+    /// Starts it and waits until the table begins.
+    fn start(ranks: usize) -> Self {
+        let line = format!(
+            "allreduce --ranks {ranks} --transport tcp --sizes 4K --iterations 1000000 --no-check"
+        );
+        let mut child = program(&line)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stdout = child.stdout.take().expect("standard output is a pipe");
+        let mut pids = Vec::new();
+        for line in BufReader::new(stdout).lines() {
+            let line = line.expect("the table is text");
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let ["#", "rank", _, "pid", pid, ..] = words[..] {
+                pids.push(Pid::from_raw(pid.parse().expect("a number")).expect("not zero"));
+            }
+            if pids.len() == ranks {
+                break;
+            }
+        }
+        assert_eq!(pids.len(), ranks, "the heading names every rank");
+        Self { child, ranks: pids }
+    }
+
+    /// Waits for the end; the status and what was said on standard error.
+    fn end(mut self) -> (ExitStatus, String, Vec<Pid>) {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                break status;
+            }
+            if Instant::now() > deadline {
+                self.child.kill().expect("it is our child");
+                panic!("the run did not end within {PATIENCE:?}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let mut said = String::new();
+        let mut stderr = self.child.stderr.take().expect("standard error is a pipe");
+        stderr.read_to_string(&mut said).expect("messages are text");
+        (status, said, self.ranks)
+    }
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id() as i32).expect("a process has a number")
+}
+
+fn none_is_left(ranks: &[Pid]) {
+    for &rank in ranks {
+        assert!(test_kill_process(rank).is_err(), "process {rank:?} is still there");
+    }
+}
+
+#[test]
+fn help_names_every_subcommand_and_ends_with_0() {
+    let output = run("--help");
+    assert_eq!(output.status.code(), Some(0));
+    let help = text(&output.stdout);
+    for name in [
+        "allreduce",
+        "reducescatter",
+        "allgather",
+        "broadcast",
+        "reduce",
+        "alltoall",
+        "sendrecv",
+        "barrier",
+        "limits",
+    ] {
+        assert!(help.contains(name), "{name} is missing:\n{help}");
+    }
+}
+
+#[test]
+fn a_wrong_option_is_one_line_and_exit_code_2() {
+    for (line, parts) in [
+        ("allreduce --sizes 4,12Q", ["--sizes", "12Q"]),
+        ("allreduce --sizes 6", ["size 6", "--type f32"]),
+        ("allreduce --algorithm rings", ["--algorithm", "halving-doubling"]),
+        ("broadcast --ranks 2 --root 5", ["--root 5", "below 2"]),
+        ("allgather --format peers", ["--format peers", "allgather"]),
+        ("limits --ranks 1", ["--ranks 2", "1"]),
+    ] {
+        let output = run(line);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{line}: {said}");
+        assert_eq!(said.lines().count(), 1, "{line}: {said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "{line}: {said}");
+        assert!(output.stdout.is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn half_of_a_launcher_s_variables_is_a_wrong_start() {
+    let output = program("allreduce").env("RANK", "1").output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("WORLD_SIZE"));
+}
+
+#[test]
+fn two_ranks_print_csv_with_every_element_right() {
+    for transport in ["tcp", "local"] {
+        let line =
+            format!("allreduce --ranks 2 --transport {transport} --sizes 4,1K,64K --format csv");
+        let output = run(&format!("{line} --iterations 5 --seed 11"));
+        let (csv, said) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+        assert_eq!(lines.len(), 1 + 3 * 2, "{csv}");
+        let wrong = lines[0].iter().position(|name| *name == "wrong").expect("a field");
+        assert!(lines[1..].iter().all(|line| line[wrong] == "0"), "{csv}");
+    }
+}
+
+#[test]
+fn every_collective_is_right_in_every_type() {
+    println!("seed 5");
+    let (options, json) = ("--ranks 3 --iterations 2 --warmup 1 --seed 5", "--format json");
+    for (collective, extra) in [
+        ("allreduce", "--type bf16 --op avg --channels 3"),
+        ("allreduce", "--type i8 --op sum"),
+        ("allreduce", "--type u64 --op prod"),
+        ("allreduce", "--type f16 --op prod"),
+        ("reducescatter", "--type f64 --op max"),
+        ("allgather", "--type u8"),
+        ("broadcast", "--type i64 --root 2"),
+        ("reduce", "--type i32 --op min --root 1"),
+        ("alltoall", "--type u32"),
+        ("sendrecv", "--type f32"),
+    ] {
+        let output = run(&format!("{collective} {options} {json} --sizes 24,6000 {extra}"));
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{collective} {extra}: {said}");
+        let document: serde_json::Value =
+            serde_json::from_slice(&output.stdout).expect("the output is JSON");
+        let rows = document["rows"].as_array().expect("there are rows");
+        assert_eq!(rows.len(), 2, "{collective} {extra}");
+        assert!(rows.iter().all(|row| row["out_of_place"]["wrong"] == 0));
+    }
+    assert_eq!(run(&format!("barrier {options} {json}")).status.code(), Some(0));
+}
+
+#[test]
+fn the_peers_rows_have_the_peers_iterations() {
+    let output = run("allreduce --ranks 2 --transport tcp --sizes 4,256K --format peers");
+    let rows = text(&output.stdout);
+    let rows: Vec<Vec<&str>> = rows.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 2, "{}", text(&output.stderr));
+    assert_eq!(rows[0][..4], ["onepath", "2", "4", "400"]);
+    assert_eq!(rows[1][..4], ["onepath", "2", "262144", "60"]);
+    assert!(rows.iter().all(|row| row.len() == 6 && row[4].parse::<f64>().is_ok()));
+}
+
+#[test]
+fn limits_of_both_transports_stand_beside_the_rows() {
+    for transport in ["tcp", "local"] {
+        let common = format!("--ranks 2 --transport {transport} --iterations 4 --format json");
+        let output = run(&format!("limits {common} --sizes 4,1M"));
+        let document: serde_json::Value =
+            serde_json::from_slice(&output.stdout).expect("the output is JSON");
+        assert_eq!(document["rows"][1]["moved_bytes"], 1 << 20, "{}", text(&output.stderr));
+        let output = run(&format!("allreduce {common} --sizes 64K --limits"));
+        let document: serde_json::Value =
+            serde_json::from_slice(&output.stdout).expect("the output is JSON");
+        let limit = document["rows"][0]["limit"]["median_us"].as_f64();
+        assert!(limit.is_some_and(|limit| limit > 0.0), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn ctrl_c_ends_all_ranks_and_the_exit_code_says_so() {
+    let run = LongRun::start(3);
+    kill_process(pid(&run.child), Signal::INT).expect("the program runs");
+    let (status, said, ranks) = run.end();
+    assert_eq!(status.code(), Some(130), "{said}");
+    none_is_left(&ranks);
+}
+
+#[test]
+fn a_killed_rank_ends_the_run_and_is_named() {
+    let run = LongRun::start(3);
+    kill_process(run.ranks[2], Signal::KILL).expect("the rank runs");
+    let (status, said, ranks) = run.end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("rank 2 was ended by signal 9 (SIGKILL)"), "{said}");
+    none_is_left(&ranks);
+}
+
+#[test]
+fn ranks_end_with_the_process_that_started_them() {
+    let mut run = LongRun::start(2);
+    run.child.kill().expect("it is our child");
+    run.child.wait().expect("it is our child");
+    let deadline = Instant::now() + PATIENCE;
+    // They are no children of ours: whoever adopted them waits for them when it can.
+    while run.ranks.iter().any(|&rank| alive(rank)) {
+        assert!(Instant::now() < deadline, "a rank is still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether a process is there and no zombie.
+fn alive(process: Pid) -> bool {
+    let path = format!("/proc/{}/stat", process.as_raw_nonzero());
+    std::fs::read_to_string(path).is_ok_and(|stat| !stat.contains(") Z "))
+}
