@@ -46,88 +46,90 @@ fn error_of(from: &str, to: &str) -> String {
         .to_string()
 }
 
+/// A change to a right table, and what the error says of it.
+const WRONG: [(&str, &str, &str); 17] = [
+    (
+        "format = 1",
+        "format = 2",
+        "format = 2 is not known: this version reads format = 1",
+    ),
+    (
+        "ranks = 4",
+        "ranks = 0",
+        "ranks = 0 is wrong: it must be 1 to 65536",
+    ),
+    (
+        "hosts = 2",
+        "hosts = 5",
+        "hosts = 5 is wrong: it must be from 1 to the number of ranks",
+    ),
+    (
+        "\"tcp\"",
+        "\"t p\"",
+        "transport = \"t p\" is wrong: it must be 1 to 32 letters",
+    ),
+    (
+        "3e9",
+        "0.0",
+        "model.beta_bytes_per_second = 0 is wrong: it must be above 0 and finite",
+    ),
+    (
+        "0.001",
+        "nan",
+        "model.incast = NaN is wrong: it must be 0 to 1",
+    ),
+    (
+        "[1024, 8192]",
+        "[]",
+        "sizes has 0 entries: it must have 1 to 64",
+    ),
+    (
+        "[1024, 8192]",
+        "[9, 9]",
+        "sizes[2] = 9 is wrong: sizes must rise from 1",
+    ),
+    (
+        "\"broadcast\"",
+        "\"cast\"",
+        "row 1: collective 'cast' is not known: use one of all_red",
+    ),
+    (
+        "\"tree\"",
+        "\"bush\"",
+        "row 2: algorithm 'bush' is not known: use one of ring, halv",
+    ),
+    (
+        "\"ring\"",
+        "\"one-shot\"",
+        "row 1: algorithm = \"one-shot\" is wrong: broadcast has ring, direct, tree",
+    ),
+    (
+        "[7, 8]",
+        "[7]",
+        "row 2: nanos has 1 entries: it must have 2, one for each size",
+    ),
+    (
+        "[7, 8]",
+        "[7, 0]",
+        "row 2: nanos[2] = 0 is wrong: it must be 1 to",
+    ),
+    (
+        "\"all_reduce\"\nalgorithm = \"tree\"",
+        "\"broadcast\"\nalgorithm = \"ring\"",
+        "row 2 repeats broadcast by ring: each may have one row",
+    ),
+    (
+        "hosts = 2",
+        "hosts = \"two\"",
+        "the cost table cannot be read: TOML parse error at line 3",
+    ),
+    ("hosts = 2", "", "missing field `hosts`"),
+    ("hosts = 2", "hosts = 2\nhost = 3", "unknown field `host`"),
+];
+
 #[test]
 fn wrong_tables_are_refused_with_field_value_and_remedy() {
-    let cases = [
-        (
-            "format = 1",
-            "format = 2",
-            "format = 2 is not known: this version reads format = 1",
-        ),
-        (
-            "ranks = 4",
-            "ranks = 0",
-            "ranks = 0 is wrong: it must be 1 to 65536",
-        ),
-        (
-            "hosts = 2",
-            "hosts = 5",
-            "hosts = 5 is wrong: it must be from 1 to the number of ranks",
-        ),
-        (
-            "\"tcp\"",
-            "\"t p\"",
-            "transport = \"t p\" is wrong: it must be 1 to 32 letters",
-        ),
-        (
-            "3e9",
-            "0.0",
-            "model.beta_bytes_per_second = 0 is wrong: it must be above 0 and finite",
-        ),
-        (
-            "0.001",
-            "nan",
-            "model.incast = NaN is wrong: it must be 0 to 1",
-        ),
-        (
-            "[1024, 8192]",
-            "[]",
-            "sizes has 0 entries: it must have 1 to 64",
-        ),
-        (
-            "[1024, 8192]",
-            "[9, 9]",
-            "sizes[2] = 9 is wrong: sizes must rise from 1",
-        ),
-        (
-            "\"broadcast\"",
-            "\"cast\"",
-            "row 1: collective 'cast' is not known: use one of all_red",
-        ),
-        (
-            "\"tree\"",
-            "\"bush\"",
-            "row 2: algorithm 'bush' is not known: use one of ring, halv",
-        ),
-        (
-            "\"ring\"",
-            "\"one-shot\"",
-            "row 1: algorithm = \"one-shot\" is wrong: broadcast has ring, direct, tree",
-        ),
-        (
-            "[7, 8]",
-            "[7]",
-            "row 2: nanos has 1 entries: it must have 2, one for each size",
-        ),
-        (
-            "[7, 8]",
-            "[7, 0]",
-            "row 2: nanos[2] = 0 is wrong: it must be 1 to",
-        ),
-        (
-            "\"all_reduce\"\nalgorithm = \"tree\"",
-            "\"broadcast\"\nalgorithm = \"ring\"",
-            "row 2 repeats broadcast by ring: each may have one row",
-        ),
-        (
-            "hosts = 2",
-            "hosts = \"two\"",
-            "the cost table cannot be read: TOML parse error at line 3",
-        ),
-        ("hosts = 2", "", "missing field `hosts`"),
-        ("hosts = 2", "hosts = 2\nhost = 3", "unknown field `host`"),
-    ];
-    for (from, to, expected) in cases {
+    for (from, to, expected) in WRONG {
         let message = error_of(from, to);
         assert!(
             message.contains(expected),

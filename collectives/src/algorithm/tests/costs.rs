@@ -149,88 +149,90 @@ fn blocks_bound_the_scratch_of_large_messages() {
     }
 }
 
+/// Collective, algorithm asked for, ranks, scratch limit in bytes, algorithm that runs.
+const SUBSTITUTES: [(Collective, Algorithm, usize, usize, Algorithm); 11] = [
+    (
+        Collective::AllReduce,
+        Algorithm::OneShot,
+        4,
+        1_200,
+        Algorithm::OneShot,
+    ),
+    (
+        Collective::AllReduce,
+        Algorithm::OneShot,
+        4,
+        1_199,
+        Algorithm::Direct,
+    ),
+    (
+        Collective::ReduceScatter,
+        Algorithm::HalvingDoubling,
+        3,
+        0,
+        Algorithm::HalvingDoubling,
+    ),
+    (
+        Collective::ReduceScatter,
+        Algorithm::HalvingDoubling,
+        4,
+        399,
+        Algorithm::Direct,
+    ),
+    (
+        Collective::ReduceScatter,
+        Algorithm::Ring,
+        2,
+        0,
+        Algorithm::Ring,
+    ),
+    (
+        Collective::ReduceScatter,
+        Algorithm::Ring,
+        3,
+        7,
+        Algorithm::Direct,
+    ),
+    (
+        Collective::ReduceScatter,
+        Algorithm::OneShot,
+        3,
+        1_000,
+        Algorithm::Direct,
+    ),
+    (
+        Collective::Reduce { root: Rank::new(0) },
+        Algorithm::Tree,
+        4,
+        8,
+        Algorithm::Tree,
+    ),
+    (
+        Collective::Reduce { root: Rank::new(0) },
+        Algorithm::Tree,
+        4,
+        7,
+        Algorithm::Direct,
+    ),
+    (
+        Collective::Broadcast { root: Rank::new(0) },
+        Algorithm::OneShot,
+        4,
+        0,
+        Algorithm::Tree,
+    ),
+    (
+        Collective::Barrier,
+        Algorithm::Ring,
+        4,
+        0,
+        Algorithm::HalvingDoubling,
+    ),
+];
+
 #[test]
 fn an_algorithm_that_does_not_fit_gives_way_to_one_that_does() {
-    let cases = [
-        (
-            Collective::AllReduce,
-            Algorithm::OneShot,
-            4,
-            1_200,
-            Algorithm::OneShot,
-        ),
-        (
-            Collective::AllReduce,
-            Algorithm::OneShot,
-            4,
-            1_199,
-            Algorithm::Direct,
-        ),
-        (
-            Collective::ReduceScatter,
-            Algorithm::HalvingDoubling,
-            3,
-            0,
-            Algorithm::HalvingDoubling,
-        ),
-        (
-            Collective::ReduceScatter,
-            Algorithm::HalvingDoubling,
-            4,
-            399,
-            Algorithm::Direct,
-        ),
-        (
-            Collective::ReduceScatter,
-            Algorithm::Ring,
-            2,
-            0,
-            Algorithm::Ring,
-        ),
-        (
-            Collective::ReduceScatter,
-            Algorithm::Ring,
-            3,
-            7,
-            Algorithm::Direct,
-        ),
-        (
-            Collective::ReduceScatter,
-            Algorithm::OneShot,
-            3,
-            1_000,
-            Algorithm::Direct,
-        ),
-        (
-            Collective::Reduce { root: Rank::new(0) },
-            Algorithm::Tree,
-            4,
-            8,
-            Algorithm::Tree,
-        ),
-        (
-            Collective::Reduce { root: Rank::new(0) },
-            Algorithm::Tree,
-            4,
-            7,
-            Algorithm::Direct,
-        ),
-        (
-            Collective::Broadcast { root: Rank::new(0) },
-            Algorithm::OneShot,
-            4,
-            0,
-            Algorithm::Tree,
-        ),
-        (
-            Collective::Barrier,
-            Algorithm::Ring,
-            4,
-            0,
-            Algorithm::HalvingDoubling,
-        ),
-    ];
-    for (collective, asked, n, limit, expected) in cases {
+    for (collective, asked, n, limit, expected) in SUBSTITUTES {
         let found = effective(&call(collective, 100), asked, world(n), limit);
         assert_eq!(
             found, expected,
