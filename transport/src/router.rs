@@ -26,12 +26,7 @@ pub struct Router {
 impl Router {
     /// A transport over either or both.
     pub fn new(local: Option<LocalTransport>, tcp: Option<TcpTransport>) -> Self {
-        Self {
-            local,
-            tcp,
-            nap: FIRST_NAP,
-            last: Activity::Idle,
-        }
+        Self { local, tcp, nap: FIRST_NAP, last: Activity::Idle }
     }
 }
 

@@ -51,11 +51,7 @@ pub struct LocalOptions {
 
 impl Default for LocalOptions {
     fn default() -> Self {
-        Self {
-            slot_bytes: 32 << 10,
-            slots: 8,
-            total_bytes: MOST_RING_BYTES,
-        }
+        Self { slot_bytes: 32 << 10, slots: 8, total_bytes: MOST_RING_BYTES }
     }
 }
 
@@ -162,11 +158,7 @@ mod tests {
 
     #[test]
     fn many_peers_get_smaller_rings_until_there_is_no_room() {
-        let options = LocalOptions {
-            slot_bytes: 64 << 10,
-            slots: 8,
-            ..LocalOptions::default()
-        };
+        let options = LocalOptions { slot_bytes: 64 << 10, slots: 8, ..LocalOptions::default() };
         let few = Layout::fit(&options, 3).expect("three rings fit");
         assert_eq!((few.slots, few.slot_bytes), (8, 64 << 10));
         let many = Layout::fit(&options, 400).expect("400 small rings fit");

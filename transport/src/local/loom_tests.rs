@@ -139,9 +139,7 @@ fn every_wake_up_arrives(peers: usize, preemptions: Option<usize>) {
             queue: Mutex::new(()),
             woken: Condvar::new(),
         });
-        let work: Vec<_> = (0..peers)
-            .map(|_| Arc::new(AtomicBool::new(false)))
-            .collect();
+        let work: Vec<_> = (0..peers).map(|_| Arc::new(AtomicBool::new(false))).collect();
         let threads: Vec<_> = work
             .iter()
             .map(|work| {

@@ -90,10 +90,7 @@ impl LocalTransport {
             let there = below(own) - usize::from(rank < own);
             let here = below(rank);
             let outbound = remote.attach(rank, there, own)?;
-            let no_ring = SegmentError::NoSuchRing {
-                peer: own,
-                ring: here,
-            };
+            let no_ring = SegmentError::NoSuchRing { peer: own, ring: here };
             let inbound = segment.shared().ring(here).ok_or(no_ring)?;
             by_rank[rank.index()] = Some(connected.len() as u32);
             connected.push(Peer {
@@ -104,12 +101,7 @@ impl LocalTransport {
                 receiver: Receiver::new(inbound),
             });
         }
-        Ok(Self {
-            peers: connected,
-            by_rank,
-            segment,
-            is_fresh: false,
-        })
+        Ok(Self { peers: connected, by_rank, segment, is_fresh: false })
     }
 
     /// Whether this transport reaches the rank.
@@ -119,9 +111,7 @@ impl LocalTransport {
 
     /// Whether anything that is under way could move by a peer's doing.
     pub(crate) fn is_waiting(&self, table: &FlowTable) -> bool {
-        self.peers
-            .iter()
-            .any(|p| p.sender.is_busy(&p.queue) || table.expects(p.rank))
+        self.peers.iter().any(|p| p.sender.is_busy(&p.queue) || table.expects(p.rank))
     }
 
     fn close(&mut self) {

@@ -29,10 +29,7 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) fn new(ring: RingMemory) -> Self {
-        Self {
-            ring: Consumer::new(ring),
-            state: State::Header,
-        }
+        Self { ring: Consumer::new(ring), state: State::Header }
     }
 
     /// Whether a poll might receive something now or find that the peer `closed`.

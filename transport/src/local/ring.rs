@@ -62,11 +62,7 @@ pub(super) struct Producer<C> {
 impl<C: RingCells> Producer<C> {
     /// The writing end of a fresh ring.
     pub(super) fn new(cells: C) -> Self {
-        Self {
-            cells,
-            next: 0,
-            freed: 0,
-        }
+        Self { cells, next: 0, freed: 0 }
     }
 
     /// The memory.

@@ -66,16 +66,9 @@ impl Segment {
             bytes,
             token: u128::from_le_bytes(token),
         };
-        let shared = Shared {
-            mapping: Arc::new(mapping),
-            layout,
-        };
+        let shared = Shared { mapping: Arc::new(mapping), layout };
         shared.write_identity(address.token);
-        Ok(Self {
-            file,
-            shared,
-            address,
-        })
+        Ok(Self { file, shared, address })
     }
 
     /// What peers need to open it.
@@ -98,11 +91,7 @@ fn new_file() -> Result<OwnedFd, SegmentError> {
 }
 
 fn create_error(action: &'static str, bytes: u64, source: io::Error) -> SegmentError {
-    SegmentError::Create {
-        action,
-        bytes,
-        source,
-    }
+    SegmentError::Create { action, bytes, source }
 }
 
 /// A mapped segment, the own or a peer's.
@@ -116,16 +105,8 @@ impl Shared {
     /// Opens a peer's segment and makes sure that it is the one that the address means.
     pub(super) fn open(peer: Rank, address: &SegmentAddress) -> Result<Self, SegmentError> {
         let path = address.path();
-        let failed = |source| SegmentError::Open {
-            peer,
-            path: path.clone(),
-            source,
-        };
-        let wrong = |found: String| SegmentError::NotTheSegment {
-            peer,
-            path: path.clone(),
-            found,
-        };
+        let failed = |source| SegmentError::Open { peer, path: path.clone(), source };
+        let wrong = |found: String| SegmentError::NotTheSegment { peer, path: path.clone(), found };
         // Looked at before it is opened: opening some other file could block or have effects.
         let link = fs::read_link(&path).map_err(failed)?;
         if link.as_os_str() != LINK {
@@ -147,10 +128,7 @@ impl Shared {
         }
         let mapping = Mapping::new(file.as_fd(), bytes as usize).map_err(failed)?;
         let layout = read_identity(&mapping, address).map_err(wrong)?;
-        Ok(Self {
-            mapping: Arc::new(mapping),
-            layout,
-        })
+        Ok(Self { mapping: Arc::new(mapping), layout })
     }
 
     fn write_identity(&self, token: u128) {
@@ -191,11 +169,7 @@ impl Shared {
     /// A ring, to read from it.
     pub(super) fn ring(&self, ring: usize) -> Option<RingMemory> {
         let start = self.layout.ring(ring)?;
-        Some(RingMemory::new(
-            Arc::clone(&self.mapping),
-            self.layout,
-            start,
-        ))
+        Some(RingMemory::new(Arc::clone(&self.mapping), self.layout, start))
     }
 
     /// A ring of a peer's segment, to write to it; each ring is given to one producer only.
@@ -205,22 +179,11 @@ impl Shared {
         ring: usize,
         own: Rank,
     ) -> Result<RingMemory, SegmentError> {
-        let start = self
-            .layout
-            .ring(ring)
-            .ok_or(SegmentError::NoSuchRing { peer, ring })?;
+        let start = self.layout.ring(ring).ok_or(SegmentError::NoSuchRing { peer, ring })?;
         let mark = self.mapping.half(Layout::attached(start));
         mark.compare_exchange(0, own.number() + 1, Ordering::AcqRel, Ordering::Acquire)
-            .map_err(|by| SegmentError::RingTaken {
-                peer,
-                ring,
-                by: by.wrapping_sub(1),
-            })?;
-        Ok(RingMemory::new(
-            Arc::clone(&self.mapping),
-            self.layout,
-            start,
-        ))
+            .map_err(|by| SegmentError::RingTaken { peer, ring, by: by.wrapping_sub(1) })?;
+        Ok(RingMemory::new(Arc::clone(&self.mapping), self.layout, start))
     }
 }
 

@@ -32,11 +32,7 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn new(ring: RingMemory) -> Self {
-        Self {
-            ring: Producer::new(ring),
-            partial: None,
-            waits: Waits::Nothing,
-        }
+        Self { ring: Producer::new(ring), partial: None, waits: Waits::Nothing }
     }
 
     /// Whether there is something to send.
@@ -80,15 +76,10 @@ impl Sender {
                 self.waits = Waits::Slot;
                 break;
             };
-            let next = match self.partial.take() {
-                Some(partial) => partial,
-                None => match table.pull(queue) {
-                    Some(chunk) => (chunk, 0),
-                    None => {
-                        self.waits = Waits::Flow;
-                        break;
-                    }
-                },
+            let pulled = || table.pull(queue).map(|chunk| (chunk, 0));
+            let Some(next) = self.partial.take().or_else(pulled) else {
+                self.waits = Waits::Flow;
+                break;
             };
             self.fill(slot, next, table);
             doorbell::ring(remote.doorbell());

@@ -20,11 +20,7 @@ pub(super) struct RingMemory {
 impl RingMemory {
     /// The ring that begins at `start` of a segment with this layout.
     pub(super) fn new(mapping: Arc<Mapping>, layout: Layout, start: usize) -> Self {
-        Self {
-            mapping,
-            layout,
-            start,
-        }
+        Self { mapping, layout, start }
     }
 
     /// Payload bytes of a slot.

@@ -28,10 +28,7 @@ fn a_descriptor_that_is_another_file_is_refused_without_opening_it() {
     let mut address = segment(1).address();
     address.fd = std::os::fd::AsRawFd::as_raw_fd(&end).cast_unsigned();
     let error = Shared::open(Rank::new(0), &address).expect_err("it is a socket");
-    assert!(
-        matches!(error, SegmentError::NotTheSegment { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, SegmentError::NotTheSegment { .. }), "{error}");
 }
 
 #[test]
@@ -49,10 +46,7 @@ fn an_identity_with_impossible_sizes_is_refused() {
         let cell = segment.shared().word(IDENTITY + 8 * word);
         let before = cell.swap(u64::MAX, Ordering::Relaxed);
         let error = Shared::open(Rank::new(1), &segment.address()).expect_err("a broken identity");
-        assert!(
-            matches!(error, SegmentError::NotTheSegment { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, SegmentError::NotTheSegment { .. }), "{error}");
         cell.store(before, Ordering::Relaxed);
     }
     assert!(Shared::open(Rank::new(1), &segment.address()).is_ok());
@@ -73,10 +67,7 @@ fn a_ring_is_given_to_one_producer_only() {
 fn a_segment_can_neither_shrink_nor_grow() {
     let segment = segment(1);
     let path = format!("/proc/self/fd/{}", segment.address().fd);
-    let file = std::fs::File::options()
-        .write(true)
-        .open(path)
-        .expect("our own descriptor");
+    let file = std::fs::File::options().write(true).open(path).expect("our own descriptor");
     assert!(file.set_len(0).is_err());
     assert!(file.set_len(1 << 30).is_err());
 }
@@ -87,13 +78,6 @@ fn a_transport_of_one_rank_has_nobody_to_wait_for() {
     let transport = LocalTransport::connect(world, Rank::new(0), segment(0), &[]);
     let mut transport = transport.expect("nothing to open");
     assert!(!transport.is_waiting(&FlowTable::new(world)));
-    assert_eq!(
-        transport
-            .segment
-            .shared()
-            .word(DOORBELL)
-            .load(Ordering::Relaxed),
-        0
-    );
+    assert_eq!(transport.segment.shared().word(DOORBELL).load(Ordering::Relaxed), 0);
     transport.cancel();
 }

@@ -45,13 +45,7 @@ pub(super) struct Receiver {
 impl Receiver {
     pub(super) fn new(staging_bytes: usize) -> Self {
         let staging = vec![0; staging_bytes.max(2 * HEADER_BYTES)].into_boxed_slice();
-        Self {
-            staging,
-            staged: 0..0,
-            state: State::Header,
-            placed: 0,
-            ended: false,
-        }
+        Self { staging, staged: 0..0, state: State::Header, placed: 0, ended: false }
     }
 
     /// Chunks placed so far.
@@ -135,10 +129,7 @@ impl Receiver {
                         self.placed += 1;
                         table.received(peer, &chunk);
                     } else {
-                        self.state = State::Payload {
-                            chunk,
-                            done: done + taken,
-                        };
+                        self.state = State::Payload { chunk, done: done + taken };
                         return Ok(used);
                     }
                 }
@@ -169,10 +160,7 @@ impl Receiver {
                 let room = window.len();
                 let mut slices = [IoSliceMut::new(window), IoSliceMut::new(free)];
                 socket.read_vectored(&mut slices).map(|read| {
-                    self.state = State::Payload {
-                        chunk,
-                        done: done + read.min(room),
-                    };
+                    self.state = State::Payload { chunk, done: done + read.min(room) };
                     self.staged.end += read.saturating_sub(room);
                     read
                 })
@@ -201,10 +189,6 @@ fn failed(peer: Rank, source: std::io::Error) -> Result<Arrived, TransportError>
     match source.kind() {
         ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(Arrived::Nothing),
         ErrorKind::ConnectionReset => Err(TransportError::Closed { peer }),
-        _ => Err(TransportError::Io {
-            peer,
-            action: "receive from",
-            source,
-        }),
+        _ => Err(TransportError::Io { peer, action: "receive from", source }),
     }
 }

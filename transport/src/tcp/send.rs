@@ -55,9 +55,7 @@ impl Sender {
                 break;
             };
             self.chunk_number += 1;
-            chunk
-                .header(self.chunk_number, acknowledged)
-                .encode(&mut self.headers[self.count]);
+            chunk.header(self.chunk_number, acknowledged).encode(&mut self.headers[self.count]);
             bytes += chunk.length();
             self.chunks[self.count] = Some(chunk);
             self.count += 1;
@@ -124,10 +122,6 @@ fn failed(peer: Rank, source: std::io::Error) -> Result<Activity, TransportError
     match source.kind() {
         ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(Activity::Idle),
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Err(TransportError::Closed { peer }),
-        _ => Err(TransportError::Io {
-            peer,
-            action: "send to",
-            source,
-        }),
+        _ => Err(TransportError::Io { peer, action: "send to", source }),
     }
 }

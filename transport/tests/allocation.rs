@@ -1,0 +1,121 @@
+//! No transport allocates in the steady state.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use onepath_topology::Nanos;
+use onepath_transport::Activity;
+use onepath_transport::flow::{Memory, Posting};
+use onepath_transport::plan::Plan;
+use onepath_transport::wire::OperationId;
+use support::plans::{adding, ring_all_reduce};
+use support::rank::{RankEnd, run};
+use support::worlds::{self, World};
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting per thread.
+struct Counting;
+
+fn count() {
+    // A thread that is ending has no counter any more, and nothing to measure.
+    let _ = ALLOCATIONS.try_with(|c| c.set(c.get() + 1));
+}
+
+// SAFETY: every call is passed to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's contract is the one of the system's allocator.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const ELEMENTS: usize = 100_000;
+
+fn reduce(end: &mut RankEnd, number: u64, plan: &Plan, input: &[u8], output: &mut [u8]) {
+    let posting = Posting {
+        id: OperationId::collective(number),
+        signature: end.signature,
+        plan,
+        memory: Memory::new(
+            (input.as_ptr(), input.len()),
+            (output.as_mut_ptr(), output.len()),
+            (std::ptr::null_mut(), 0),
+        ),
+        kernel: end.kernel,
+        chunk_bytes: end.chunk_bytes,
+        now: Nanos(0),
+    };
+    // SAFETY: the borrows of both buffers outlive the loop below, which ends with completion.
+    let slot = unsafe { end.table.post(&posting) }.expect("the plan is right");
+    end.transport.post(&end.table, slot);
+    while !end.table.is_complete(slot) {
+        if end.step().expect("all ranks take part") == Activity::Idle {
+            // The wait is part of what must not allocate, even when there is no need to sleep.
+            end.transport.wait(&end.table, Duration::ZERO);
+        }
+    }
+    end.table.release(slot);
+}
+
+fn no_allocation_after_warm_up(world: World) {
+    let ranks = world.len();
+    let counts = run(world, |mut end| {
+        end.kernel = Some(adding(ranks));
+        end.chunk_bytes = 16 << 10;
+        let plan = ring_all_reduce(end.rank, ranks, ELEMENTS);
+        let input = vec![1; 8 * ELEMENTS];
+        let mut output = vec![0; 8 * ELEMENTS];
+        for number in 0..10 {
+            reduce(&mut end, number, &plan, &input, &mut output);
+        }
+        let before = ALLOCATIONS.get();
+        for number in 10..60 {
+            reduce(&mut end, number, &plan, &input, &mut output);
+        }
+        ALLOCATIONS.get() - before
+    });
+    assert_eq!(counts, vec![0; ranks]);
+}
+
+#[test]
+fn shared_memory_reduces_without_allocating() {
+    no_allocation_after_warm_up(worlds::local(3));
+}
+
+#[test]
+fn tcp_reduces_without_allocating() {
+    no_allocation_after_warm_up(worlds::tcp(3, 4));
+}
+
+#[test]
+fn the_router_reduces_without_allocating() {
+    no_allocation_after_warm_up(worlds::mixed(4));
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = ALLOCATIONS.get();
+    drop(std::hint::black_box(vec![1_u8; 100]));
+    assert_eq!(ALLOCATIONS.get() - before, 1);
+}

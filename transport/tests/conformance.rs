@@ -1,0 +1,59 @@
+//! One suite that every transport passes. Each case is a function of how a world is made.
+
+mod support;
+
+#[path = "cases/failures.rs"]
+mod failures;
+#[path = "cases/flows.rs"]
+mod flows;
+#[path = "cases/timing.rs"]
+mod timing;
+
+use onepath_transport::local::LocalOptions;
+use support::worlds;
+
+macro_rules! suite {
+    ($name:ident, $world:expr) => {
+        mod $name {
+            use super::*;
+
+            suite!(@cases $world,
+                flows::one_flow_of_any_size_arrives_in_both_directions,
+                flows::many_flows_between_all_pairs_arrive_where_they_belong,
+                flows::a_pipeline_of_three_ranks_forwards_bytes_as_they_come,
+                flows::incoming_elements_are_combined_with_local_ones_and_finished_once,
+                flows::operations_in_flight_complete_in_any_order,
+                flows::point_to_point_transfers_are_matched_by_pair_and_number,
+                flows::random_ring_reductions_equal_the_plain_sum,
+                timing::data_waits_for_a_receiver_that_posts_late,
+                timing::a_wait_with_nothing_to_come_ends_by_its_limit,
+                timing::a_sleeping_rank_is_woken_by_bytes_and_by_room,
+                timing::a_gate_opened_by_another_peer_wakes_the_flow_behind_it,
+                failures::different_calls_are_found_by_the_receiver,
+                failures::different_sizes_are_found_by_the_receiver,
+                failures::a_cancelled_peer_ends_receiving_as_closed,
+                failures::a_cancelled_peer_ends_sending_as_closed,
+                failures::what_was_sent_before_a_clean_exit_arrives,
+                failures::a_sleeping_rank_is_woken_by_a_peer_that_leaves
+            );
+        }
+    };
+    (@cases $world:expr, $($module:ident::$case:ident),*) => {
+        $(
+            #[test]
+            fn $case() {
+                super::$module::$case($world);
+            }
+        )*
+    };
+}
+
+suite!(tcp_with_one_subflow, |ranks| worlds::tcp(ranks, 1));
+suite!(tcp_with_two_subflows, |ranks| worlds::tcp(ranks, 2));
+suite!(tcp_with_four_subflows, |ranks| worlds::tcp(ranks, 4));
+suite!(local, worlds::local);
+suite!(local_with_the_smallest_rings, |ranks| worlds::local_with(
+    ranks,
+    &LocalOptions { slot_bytes: 0, slots: 0, ..LocalOptions::default() }
+));
+suite!(router_over_both, worlds::mixed);
