@@ -1,0 +1,69 @@
+//! Long random sequences of calls on one communicator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use onepath_collectives::communicator::TransportKind;
+use onepath_collectives::{Algorithm, ReduceOp};
+use onepath_tests::mixed::Mixed;
+use onepath_tests::oracle::{Pools, hash};
+use onepath_tests::seed;
+use onepath_tests::world::World;
+
+const LIMIT: Duration = Duration::from_mins(3);
+
+/// Random calls, all sizes mixed.
+fn sequence(transport: TransportKind, ranks: usize, subflows: u16, steps: usize, seed: u64) {
+    println!("{ranks} ranks, {transport}, {subflows} subflows: seed {seed}");
+    let pools = Arc::new(Pools::new(ranks, 70_000, seed));
+    let mut world = World::new("random sequence", ranks, transport).within(LIMIT);
+    world.subflows = subflows;
+    world.run(|seat| {
+        let mut mixed = Mixed::new(seed, Arc::clone(&pools));
+        for number in 0..steps {
+            let step = mixed.next(ranks);
+            seat.note(format_args!("step {number} of seed {seed}: {step}"));
+            if let Err(error) = mixed.run(step, &seat.communicator) {
+                panic!("{transport}, seed {seed}, step {number}: {error}");
+            }
+        }
+    });
+}
+
+#[test]
+fn random_sequences_of_calls_are_right_with_any_number_of_subflows() {
+    let seed = seed(2);
+    for (index, subflows) in (0..).zip([1, 2, 3, 8, 16]) {
+        sequence(TransportKind::Tcp, 3, subflows, 150, hash(seed + index));
+    }
+}
+
+#[test]
+fn random_sequences_of_calls_are_right_on_every_transport() {
+    let seed = seed(3);
+    for (index, transport) in (0..).zip(TransportKind::ALL) {
+        for ranks in [2, 4, 5] {
+            sequence(transport, ranks, 2, 250, hash(seed + index * 100 + ranks as u64));
+        }
+    }
+}
+
+#[test]
+fn small_and_large_calls_in_turn_keep_their_order() {
+    for transport in [TransportKind::Tcp, TransportKind::Local] {
+        World::new("small and large in turn", 3, transport).within(LIMIT).run(|seat| {
+            let mut buffer = vec![0_i32; 200_003];
+            for round in 0..400 {
+                let algorithm = Algorithm::ALL[round % Algorithm::ALL.len()];
+                let count = [1, 200_003, 7, 65_537, 0, 300][round % 6];
+                seat.note(format_args!("round {round}: {count}, {algorithm}"));
+                seat.communicator.set_algorithm(Some(algorithm));
+                buffer[..count].fill(seat.communicator.rank().number() as i32 + round as i32);
+                let part = &mut buffer[..count];
+                seat.communicator.all_reduce(part, ReduceOp::Sum).expect("all ranks are there");
+                let right = 3 + 3 * round as i32;
+                assert!(part.iter().all(|&element| element == right), "round {round}");
+            }
+        });
+    }
+}
