@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::counters::Counters;
@@ -60,13 +60,14 @@ impl Pending {
 /// Accepts on one listener until the task is dropped.
 pub(super) async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, from)) => begin_handshake(stream, from, &shared),
-            Err(_) => {
-                Counters::count(&shared.counters.accept_errors);
-                sleep(ERROR_PAUSE).await;
-            }
-        }
+        let Ok((stream, from)) = listener.accept().await else {
+            Counters::count(&shared.counters.accept_errors);
+            sleep(ERROR_PAUSE).await;
+            continue;
+        };
+        begin_handshake(stream, from, &shared);
+        // Whoever has already spoken gets on before the next one may take its place.
+        yield_now().await;
     }
 }
 
@@ -104,12 +105,7 @@ fn begin_handshake(stream: TcpStream, from: SocketAddr, shared: &Arc<Shared>) {
         }
     };
     let task = tokio::spawn(handshake).abort_handle();
-    pending.entries.push_back(PendingEntry {
-        id,
-        from,
-        spoke,
-        task,
-    });
+    pending.entries.push_back(PendingEntry { id, from, spoke, task });
 }
 
 async fn greet(
@@ -124,9 +120,8 @@ async fn greet(
     authenticate(&mut stream, Side::Acceptor, &shared.trust, AUTH_CONTEXT)
         .await
         .map_err(|error| auth_rejection(&error))?;
-    let content = read_frame(&mut stream, MAX_HELLO_BYTES)
-        .await
-        .map_err(frame_rejection)?;
+    let content =
+        read_frame(&mut stream, MAX_HELLO_BYTES).await.map_err(|error| frame_rejection(&error))?;
     let hello = match Hello::decode(&content) {
         Ok(hello) => hello,
         Err(HelloError::Malformed) => return Err(Rejection::Malformed),
@@ -140,14 +135,7 @@ async fn greet(
         .map_err(|_| Rejection::Closed)?;
     // No await between the answer and the delivery: the session has the connection before it can
     // read what the peer says after the answer.
-    let delivered = shared.waiting().deliver(
-        Arrival {
-            hello,
-            stream,
-            from,
-        },
-        Instant::now(),
-    );
+    let delivered = shared.waiting().deliver(Arrival { hello, stream, from }, Instant::now());
     delivered.map_err(|undelivered| match undelivered {
         Undelivered::NoRoom => Rejection::UnknownSession,
         Undelivered::Unwanted => Rejection::Unwanted,
@@ -166,7 +154,7 @@ fn auth_rejection(error: &AuthError) -> Rejection {
     }
 }
 
-fn frame_rejection(error: FrameError) -> Rejection {
+fn frame_rejection(error: &FrameError) -> Rejection {
     match error {
         FrameError::TooLong { .. } => Rejection::Malformed,
         FrameError::Io(_) | FrameError::Closed | FrameError::Truncated { .. } => Rejection::Closed,

@@ -134,50 +134,35 @@ impl Dial {
         let _turn = shared.dials.acquire().await;
         timeout(TRY_LIMIT, self.connect(address, shared))
             .await
-            .unwrap_or(Err(DialError::TimedOut {
-                address,
-                limit: TRY_LIMIT,
-            }))
+            .unwrap_or(Err(DialError::TimedOut { address, limit: TRY_LIMIT }))
     }
 
     async fn connect(&self, address: SocketAddr, shared: &Shared) -> Result<TcpStream, DialError> {
         let mut stream = self.open(address).await?;
-        authenticate(&mut stream, Side::Connector, &shared.trust, AUTH_CONTEXT)
-            .await
-            .map_err(|source| match source {
-                AuthError::VersionMismatch { ours, theirs } => DialError::VersionMismatch {
-                    address,
-                    ours,
-                    theirs,
-                },
+        authenticate(&mut stream, Side::Connector, &shared.trust, AUTH_CONTEXT).await.map_err(
+            |source| match source {
+                AuthError::VersionMismatch { ours, theirs } => {
+                    DialError::VersionMismatch { address, ours, theirs }
+                }
                 source => DialError::Auth { address, source },
-            })?;
+            },
+        )?;
         let greeting = |source| DialError::Greeting { address, source };
-        write_frame(&mut stream, &self.hello.encode(), MAX_HELLO_BYTES)
-            .await
-            .map_err(greeting)?;
-        let answer = read_frame(&mut stream, MAX_HELLO_BYTES)
-            .await
-            .map_err(greeting)?;
+        write_frame(&mut stream, &self.hello.encode(), MAX_HELLO_BYTES).await.map_err(greeting)?;
+        let answer = read_frame(&mut stream, MAX_HELLO_BYTES).await.map_err(greeting)?;
         match decode_answer(&answer) {
             Ok(()) => Ok(stream),
             Err(HelloError::Malformed) => Err(DialError::Malformed { address }),
-            Err(HelloError::Version { theirs }) => Err(DialError::VersionMismatch {
-                address,
-                ours: VERSION,
-                theirs,
-            }),
+            Err(HelloError::Version { theirs }) => {
+                Err(DialError::VersionMismatch { address, ours: VERSION, theirs })
+            }
         }
     }
 
     async fn open(&self, address: SocketAddr) -> Result<TcpStream, DialError> {
         let connect = |source| DialError::Connect { address, source };
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }
-        .map_err(connect)?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
+            .map_err(connect)?;
         if let Some(port) = self.local_port {
             let any = if address.is_ipv4() {
                 IpAddr::V4(Ipv4Addr::UNSPECIFIED)
@@ -188,11 +173,7 @@ impl Dial {
             socket
                 .set_reuseaddr(true)
                 .and_then(|()| socket.bind(SocketAddr::new(any, port)))
-                .map_err(|source| DialError::LocalPort {
-                    port,
-                    address,
-                    source,
-                })?;
+                .map_err(|source| DialError::LocalPort { port, address, source })?;
         }
         socket.set_nodelay(true).map_err(connect)?;
         socket.connect(address).await.map_err(connect)

@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-use super::control::{AgreeError, AgreeRequest, Command, Survivors};
 use super::event::{Event, Rejection};
 use super::failure::{DeathCause, Failure};
+use super::handle::{AgreeError, AgreeRequest, Command, Survivors};
 use super::hello::Purpose;
 use super::link::{Content, Inbound, KeepAlive, Link};
 use super::mesh::{Action, Mesh};
@@ -76,16 +76,8 @@ pub(super) struct DriverConfig {
 
 impl Driver {
     pub(super) fn new(config: DriverConfig, opening: Opening) -> Self {
-        let DriverConfig {
-            session,
-            me,
-            world,
-            silence,
-            shared,
-            status,
-            inbound,
-            keep_alive,
-        } = config;
+        let DriverConfig { session, me, world, silence, shared, status, inbound, keep_alive } =
+            config;
         Self {
             session,
             me,
@@ -164,36 +156,23 @@ impl Driver {
         let now = self.now();
         self.mesh.tick(self.status.own_progress.read(), now);
         self.adopt_from_parent();
-        if self
-            .opening
-            .as_ref()
-            .is_some_and(|opening| opening.deadline <= Instant::now())
-        {
+        if self.opening.as_ref().is_some_and(|opening| opening.deadline <= Instant::now()) {
             self.settle();
             if let Some(opening) = &self.opening {
                 let error = opening.timed_out(&self.mesh);
                 self.fail_opening(error);
             }
         }
-        if let Some(request) = self
-            .agreeing
-            .take_if(|request| request.deadline <= Instant::now())
-        {
+        if let Some(request) = self.agreeing.take_if(|request| request.deadline <= Instant::now()) {
             let ranks = self.mesh.unanswered();
-            let _ = request.answer.send(Err(AgreeError::Unanswered {
-                ranks,
-                after: request.limit,
-            }));
+            let _ =
+                request.answer.send(Err(AgreeError::Unanswered { ranks, after: request.limit }));
         }
     }
 
     /// Whoever is gone in the parent session is gone here.
     fn adopt_from_parent(&mut self) {
-        let Some(parent) = self
-            .opening
-            .as_ref()
-            .and_then(|opening| opening.parent.as_ref())
-        else {
+        let Some(parent) = self.opening.as_ref().and_then(|opening| opening.parent.as_ref()) else {
             return;
         };
         let gone: Vec<(Rank, DeathCause)> = self
@@ -203,11 +182,7 @@ impl Driver {
             .filter_map(|rank| {
                 let there = parent.ranks[rank.index()];
                 let left = parent.control.departed(there).map(|_| DeathCause::Closed);
-                parent
-                    .control
-                    .death(there)
-                    .or(left)
-                    .map(|cause| (rank, cause))
+                parent.control.death(there).or(left).map(|cause| (rank, cause))
             })
             .collect();
         for (rank, cause) in gone {
@@ -215,22 +190,11 @@ impl Driver {
         }
     }
 
-    fn on_arrival(
-        &mut self,
-        Arrival {
-            hello,
-            stream,
-            from,
-        }: Arrival,
-    ) {
+    fn on_arrival(&mut self, Arrival { hello, stream, from }: Arrival) {
         let peer = hello.from;
         let known = hello.to == self.me && self.world.contains(peer);
         let Some(opening) = self.opening.as_mut().filter(|_| known) else {
-            let reason = if known {
-                Rejection::Unwanted
-            } else {
-                Rejection::Malformed
-            };
+            let reason = if known { Rejection::Unwanted } else { Rejection::Malformed };
             return self.shared.reject(from, reason);
         };
         match hello.purpose {
@@ -267,27 +231,15 @@ impl Driver {
         let Some(opening) = &self.opening else { return };
         let generation = self.next_generation;
         self.next_generation += 1;
-        let joined = Message::Joined {
-            world: self.world.into(),
-            subflows: opening.subflows(peer),
-        };
+        let joined = Message::Joined { world: self.world.into(), subflows: opening.subflows(peer) };
         let (inbound, keep_alive) = (self.inbound.clone(), self.keep_alive.clone());
         let link = Link::start(stream, peer, generation, self.world, inbound, keep_alive);
         link.send(&joined).expect("a new link has room");
         self.links[peer.index()] = Some(link);
     }
 
-    fn on_inbound(
-        &mut self,
-        Inbound {
-            rank,
-            generation,
-            content,
-        }: Inbound,
-    ) {
-        let current = self.links[rank.index()]
-            .as_ref()
-            .map(|link| link.generation);
+    fn on_inbound(&mut self, Inbound { rank, generation, content }: Inbound) {
+        let current = self.links[rank.index()].as_ref().map(|link| link.generation);
         if current != Some(generation) {
             return;
         }
@@ -319,11 +271,7 @@ impl Driver {
         };
         let ours = opening.subflows(rank);
         if world != u32::from(self.world) {
-            let error = SessionError::WorldMismatch {
-                rank,
-                ours: self.world,
-                theirs: world,
-            };
+            let error = SessionError::WorldMismatch { rank, ours: self.world, theirs: world };
             return self.fail_opening(error);
         }
         if ours != theirs {
@@ -343,10 +291,7 @@ impl Driver {
                 self.mesh.suspect(rank, now);
             }
             Some(Command::Abort) => {
-                self.shared.emit(Event::Aborted {
-                    session: self.session,
-                    by: self.me,
-                });
+                self.shared.emit(Event::Aborted { session: self.session, by: self.me });
                 self.mesh.abort();
             }
             Some(Command::Agree(request)) => self.on_agree(request),
@@ -398,26 +343,14 @@ impl Driver {
             Action::Failed(failure) => self.status.fail(failure),
             Action::Dead { rank, cause } => {
                 self.status.add_dead(rank, cause);
-                self.shared.emit(Event::PeerDead {
-                    session,
-                    rank,
-                    cause,
-                });
+                self.shared.emit(Event::PeerDead { session, rank, cause });
             }
             Action::Departed { rank, departure } => {
                 self.status.add_departed(rank, departure);
-                self.shared.emit(Event::PeerDeparted {
-                    session,
-                    rank,
-                    departure,
-                });
+                self.shared.emit(Event::PeerDeparted { session, rank, departure });
             }
             Action::Late { rank, silent } => {
-                self.shared.emit(Event::PeerLate {
-                    session,
-                    rank,
-                    silent: silent.into(),
-                });
+                self.shared.emit(Event::PeerLate { session, rank, silent: silent.into() });
             }
             Action::Progressed { rank, progress } => self.status.set_progress(rank, progress),
             Action::Aborted { by } => self.shared.emit(Event::Aborted { session, by }),
@@ -449,13 +382,7 @@ impl Driver {
             (None, Some(departure)) => Loss::Left(departure),
             (None, None) => Loss::ToldByOthers,
         };
-        let ranks = gone
-            .iter()
-            .map(|rank| LostRank {
-                rank,
-                loss: loss(rank),
-            })
-            .collect();
+        let ranks = gone.iter().map(|rank| LostRank { rank, loss: loss(rank) }).collect();
         self.fail_opening(SessionError::Lost { ranks });
     }
 
@@ -472,11 +399,7 @@ impl Driver {
         self.retired = true;
         if let Some(request) = self.agreeing.take() {
             let excluded = self.status.is_excluded();
-            let error = if excluded {
-                AgreeError::Excluded
-            } else {
-                AgreeError::Stopped
-            };
+            let error = if excluded { AgreeError::Excluded } else { AgreeError::Stopped };
             let _ = request.answer.send(Err(error));
         }
     }

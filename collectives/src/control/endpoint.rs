@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,10 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::accept::{accept_all, listen, sweep};
-use super::control::Control;
 use super::counters::Counters;
 use super::driver::{Driver, DriverConfig, Sources};
 use super::event::Event;
+use super::handle::Control;
 use super::link::{KeepAlive, LINGER};
 use super::opening::Opening;
 use super::session::{Session, SessionConfig, SessionError};
@@ -82,7 +81,6 @@ struct Inner {
     keep_alive: Mutex<Option<KeepAlive>>,
     stop: Mutex<Option<oneshot::Sender<Stop>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    killed: AtomicBool,
 }
 
 /// The control plane of a process, shared by all its communicators. A clone is cheap; dropping the
@@ -105,10 +103,8 @@ impl Endpoint {
             });
             listeners.push(bound.map_err(|source| EndpointError::Listen { address, source })?);
         }
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(EndpointError::Start)?;
+        let runtime =
+            Builder::new_current_thread().enable_all().build().map_err(EndpointError::Start)?;
         let handle = runtime.handle().clone();
         let shared = Arc::new(Shared::new(config.trust));
         let (keep_alive, alive) = mpsc::channel(1);
@@ -132,7 +128,6 @@ impl Endpoint {
             keep_alive: Mutex::new(Some(keep_alive)),
             stop: Mutex::new(Some(stop)),
             thread: Mutex::new(Some(thread)),
-            killed: AtomicBool::new(false),
         })))
     }
 
@@ -159,16 +154,10 @@ impl Endpoint {
     /// Not to be called on a thread that runs asynchronous tasks.
     pub fn open(&self, config: SessionConfig) -> Result<Session, SessionError> {
         config.check(&self.0.shared.trust)?;
-        let keep_alive = lock(&self.0.keep_alive)
-            .clone()
-            .ok_or(SessionError::Stopped)?;
+        let keep_alive = lock(&self.0.keep_alive).clone().ok_or(SessionError::Stopped)?;
         let (session, me, world) = (config.session, config.me, config.world);
         let limit = config.deadline.saturating_add(REPORT_SLACK);
-        let subflows: usize = config
-            .data
-            .iter()
-            .map(|&(_, count)| usize::from(count))
-            .sum();
+        let subflows: usize = config.data.iter().map(|&(_, count)| usize::from(count)).sum();
         let arrivals = self
             .0
             .shared
@@ -197,9 +186,7 @@ impl Endpoint {
             inbound: inbound_source,
             commands: command_source,
         }));
-        let data = reported
-            .recv_timeout(limit)
-            .unwrap_or(Err(SessionError::Stopped))?;
+        let data = reported.recv_timeout(limit).unwrap_or(Err(SessionError::Stopped))?;
         let control = Control::new(session, me, world, status, commands, self.clone());
         Ok(Session { data, control })
     }
@@ -207,7 +194,6 @@ impl Endpoint {
     /// Ends the thread as if the process had been killed: connections close without a goodbye.
     #[doc(hidden)]
     pub fn kill_for_test(&self) {
-        self.0.killed.store(true, Ordering::Relaxed);
         self.0.end(Stop::AtOnce);
     }
 }

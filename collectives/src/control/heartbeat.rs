@@ -54,10 +54,7 @@ impl PeerMonitor {
 
     /// Starts to watch a peer of which something was just heard.
     pub(super) fn watch(&mut self, rank: Rank, now: Nanos) {
-        self.peers[rank.index()] = Some(Watched {
-            heard: now,
-            reported_late: false,
-        });
+        self.peers[rank.index()] = Some(Watched { heard: now, reported_late: false });
     }
 
     /// Stops watching a peer, which is dead or has left.
@@ -81,27 +78,17 @@ impl PeerMonitor {
     /// already arrived.
     pub(super) fn would_judge(&self, now: Nanos) -> bool {
         !self.is_overslept(now)
-            && self
-                .peers
-                .iter()
-                .flatten()
-                .any(|peer| now.since(peer.heard) >= self.silence)
+            && self.peers.iter().flatten().any(|peer| now.since(peer.heard) >= self.silence)
     }
 
     /// Looks at all peers. Early calls do no harm.
     pub(super) fn tick(&mut self, now: Nanos) -> Tick {
         if self.is_overslept(now) {
             for peer in self.peers.iter_mut().flatten() {
-                *peer = Watched {
-                    heard: now,
-                    reported_late: false,
-                };
+                *peer = Watched { heard: now, reported_late: false };
             }
         }
-        let mut tick = Tick {
-            send: now >= self.next_send,
-            ..Tick::default()
-        };
+        let mut tick = Tick { send: now >= self.next_send, ..Tick::default() };
         if tick.send {
             self.next_send = now + self.interval;
         }
@@ -157,14 +144,8 @@ mod tests {
     fn a_silent_peer_is_late_at_half_and_dead_at_the_whole_time() {
         let mut monitor = monitor();
         let ticks = run_until(&mut monitor, Nanos::secs(5));
-        let late: Vec<_> = ticks
-            .iter()
-            .filter(|(_, tick)| !tick.late.is_empty())
-            .collect();
-        let dead: Vec<_> = ticks
-            .iter()
-            .filter(|(_, tick)| !tick.dead.is_empty())
-            .collect();
+        let late: Vec<_> = ticks.iter().filter(|(_, tick)| !tick.late.is_empty()).collect();
+        let dead: Vec<_> = ticks.iter().filter(|(_, tick)| !tick.dead.is_empty()).collect();
         assert_eq!(late.len(), 1);
         assert_eq!(late[0].1.late, [(Rank::new(1), Nanos::secs(1))]);
         assert_eq!(dead.len(), 1);
@@ -174,10 +155,7 @@ mod tests {
     #[test]
     fn heartbeats_go_out_every_quarter_of_the_silence_but_at_least_every_second() {
         let mut monitor = monitor();
-        let sent = run_until(&mut monitor, SILENCE)
-            .iter()
-            .filter(|(_, tick)| tick.send)
-            .count();
+        let sent = run_until(&mut monitor, SILENCE).iter().filter(|(_, tick)| tick.send).count();
         assert_eq!(sent, 4);
         let world = WorldSize::new(2).expect("a world size");
         let slow = PeerMonitor::new(world, Nanos::secs(60), Nanos(0));
@@ -194,10 +172,7 @@ mod tests {
         let early = run_until(&mut monitor, almost);
         assert!(early.iter().all(|(_, tick)| tick.dead.is_empty()));
         let ticks = run_until(&mut monitor, stopped_until + SILENCE);
-        assert_eq!(
-            ticks.last().expect("a tick").1.dead,
-            [(Rank::new(1), SILENCE)]
-        );
+        assert_eq!(ticks.last().expect("a tick").1.dead, [(Rank::new(1), SILENCE)]);
     }
 
     #[test]
@@ -206,11 +181,7 @@ mod tests {
         monitor.forget(Rank::new(1));
         monitor.heard(Rank::new(1), Nanos::secs(1));
         let ticks = run_until(&mut monitor, Nanos::secs(10));
-        assert!(
-            ticks
-                .iter()
-                .all(|(_, tick)| tick.dead.is_empty() && tick.late.is_empty())
-        );
+        assert!(ticks.iter().all(|(_, tick)| tick.dead.is_empty() && tick.late.is_empty()));
     }
 
     #[test]
@@ -219,10 +190,7 @@ mod tests {
         run_until(&mut monitor, Nanos::millis(1_500));
         monitor.heard(Rank::new(1), Nanos::millis(1_500));
         let ticks = run_until(&mut monitor, Nanos::millis(3_000));
-        let late = ticks
-            .iter()
-            .filter(|(_, tick)| !tick.late.is_empty())
-            .count();
+        let late = ticks.iter().filter(|(_, tick)| !tick.late.is_empty()).count();
         assert_eq!(late, 1);
     }
 }

@@ -84,12 +84,7 @@ impl Hello {
         if from >= MAX_WORLD_SIZE || to >= from {
             return Err(HelloError::Malformed);
         }
-        Ok(Self {
-            session,
-            from: Rank::new(from),
-            to: Rank::new(to),
-            purpose,
-        })
+        Ok(Self { session, from: Rank::new(from), to: Rank::new(to), purpose })
     }
 }
 
@@ -103,11 +98,7 @@ pub(super) fn encode_answer(accepted: bool) -> Vec<u8> {
 /// Reads the answer to a hello.
 pub(super) fn decode_answer(mut bytes: &[u8]) -> Result<(), HelloError> {
     check_version(&mut bytes)?;
-    if bytes == [1] {
-        Ok(())
-    } else {
-        Err(HelloError::Malformed)
-    }
+    if bytes == [1] { Ok(()) } else { Err(HelloError::Malformed) }
 }
 
 fn check_version(bytes: &mut &[u8]) -> Result<(), HelloError> {
@@ -123,21 +114,13 @@ mod tests {
     use super::*;
 
     fn hello(from: u32, to: u32, purpose: Purpose) -> Hello {
-        Hello {
-            session: u128::MAX - 5,
-            from: Rank::new(from),
-            to: Rank::new(to),
-            purpose,
-        }
+        Hello { session: u128::MAX - 5, from: Rank::new(from), to: Rank::new(to), purpose }
     }
 
     #[test]
     fn a_hello_survives_the_wire() {
-        for purpose in [
-            Purpose::Control,
-            Purpose::Data { index: 0 },
-            Purpose::Data { index: 900 },
-        ] {
+        for purpose in [Purpose::Control, Purpose::Data { index: 0 }, Purpose::Data { index: 900 }]
+        {
             let hello = hello(7, 3, purpose);
             assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         }
@@ -157,11 +140,7 @@ mod tests {
     fn a_connection_upwards_to_itself_or_from_outside_every_world_makes_no_sense() {
         for (from, to) in [(3, 7), (3, 3), (MAX_WORLD_SIZE, 0), (u32::MAX, 1)] {
             let bytes = hello(from, to, Purpose::Control).encode();
-            assert_eq!(
-                Hello::decode(&bytes),
-                Err(HelloError::Malformed),
-                "{from} to {to}"
-            );
+            assert_eq!(Hello::decode(&bytes), Err(HelloError::Malformed), "{from} to {to}");
         }
     }
 
@@ -181,10 +160,7 @@ mod tests {
     #[test]
     fn only_an_acceptance_is_an_answer() {
         assert_eq!(decode_answer(&encode_answer(true)), Ok(()));
-        assert_eq!(
-            decode_answer(&encode_answer(false)),
-            Err(HelloError::Malformed)
-        );
+        assert_eq!(decode_answer(&encode_answer(false)), Err(HelloError::Malformed));
         assert_eq!(decode_answer(&[]), Err(HelloError::Malformed));
     }
 }

@@ -63,23 +63,14 @@ impl Link {
         keep_alive: KeepAlive,
     ) -> Self {
         let (frames, queue) = mpsc::channel(QUEUE);
-        let (hang_up, hung_up) = oneshot::channel();
+        let (hang_up, end) = oneshot::channel();
         let (read, write) = stream.into_split();
-        let source = Source {
-            rank,
-            generation,
-            world,
-            inbound,
-        };
+        let source = Source { rank, generation, world, inbound };
         tokio::spawn(async move {
-            carry(read, write, queue, hung_up, source).await;
+            carry(read, write, queue, end, source).await;
             drop(keep_alive);
         });
-        Self {
-            generation,
-            frames,
-            _hang_up: hang_up,
-        }
+        Self { generation, frames, _hang_up: hang_up }
     }
 
     /// Queues a message. Heartbeats are left out while the queue is half full: more of them tell
@@ -110,16 +101,8 @@ struct Source {
 
 impl Source {
     async fn pass(&self, content: Content) -> Result<(), mpsc::error::SendError<Inbound>> {
-        let Self {
-            rank, generation, ..
-        } = *self;
-        self.inbound
-            .send(Inbound {
-                rank,
-                generation,
-                content,
-            })
-            .await
+        let Self { rank, generation, .. } = *self;
+        self.inbound.send(Inbound { rank, generation, content }).await
     }
 }
 
@@ -127,7 +110,7 @@ async fn carry(
     read: OwnedReadHalf,
     mut write: OwnedWriteHalf,
     mut queue: mpsc::Receiver<Bytes>,
-    hung_up: oneshot::Receiver<std::convert::Infallible>,
+    end: oneshot::Receiver<std::convert::Infallible>,
     source: Source,
 ) {
     let mut reader = tokio::spawn(read_all(read, source.clone()));
@@ -143,7 +126,7 @@ async fn carry(
     tokio::select! {
         () = &mut writing => {}
         // A peer that takes nothing must not keep this task for ever.
-        _ = hung_up => { let _ = timeout(LINGER, &mut writing).await; }
+        _ = end => { let _ = timeout(LINGER, &mut writing).await; }
     }
     // Closing with bytes unread would reset the connection and could destroy what was written
     // last: so the peer closes first, if it does so in time.

@@ -81,10 +81,7 @@ impl Agreement {
             excluded: false,
             gone: RankSet::empty(world),
             reported: Vec::new(),
-            early: Early {
-                gone: RankSet::empty(world),
-                reported: vec![None; world.get()],
-            },
+            early: Early { gone: RankSet::empty(world), reported: vec![None; world.get()] },
             steps: VecDeque::new(),
         }
     }
@@ -171,11 +168,7 @@ impl Agreement {
 
     fn tell_view(&mut self) {
         let gone = self.gone.clone();
-        self.steps.push_back(Step::Tell(Ballot {
-            epoch: self.epoch(),
-            decided: false,
-            gone,
-        }));
+        self.steps.push_back(Step::Tell(Ballot { epoch: self.epoch(), decided: false, gone }));
     }
 
     fn decide_if_equal(&mut self) {
@@ -188,11 +181,7 @@ impl Agreement {
 
     fn decide(&mut self, gone: RankSet) {
         self.running = false;
-        let ballot = Ballot {
-            epoch: self.epoch(),
-            decided: true,
-            gone: gone.clone(),
-        };
+        let ballot = Ballot { epoch: self.epoch(), decided: true, gone: gone.clone() };
         self.steps.push_back(Step::Tell(ballot));
         self.steps.push_back(Step::Decided(gone));
     }

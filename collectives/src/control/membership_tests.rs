@@ -23,11 +23,7 @@ enum Packet {
 enum Happening {
     Begin(Rank),
     Die(Rank),
-    Arrive {
-        from: Rank,
-        to: Rank,
-        packet: Packet,
-    },
+    Arrive { from: Rank, to: Rank, packet: Packet },
 }
 
 struct Node {
@@ -205,10 +201,7 @@ impl Simulation {
             let decided = node.decisions.len();
             assert_eq!(decided, EPOCHS as usize, "seed {seed}: rank {rank} hangs");
             let first = &self.nodes[survivors[0].index()].decisions;
-            assert_eq!(
-                &node.decisions, first,
-                "seed {seed}: rank {rank} decided differently"
-            );
+            assert_eq!(&node.decisions, first, "seed {seed}: rank {rank} decided differently");
             for gone in node.decisions.iter().flat_map(RankSet::iter) {
                 let dead = !self.nodes[gone.index()].alive;
                 assert!(dead, "seed {seed}: rank {gone} is alive and was left out");
@@ -247,14 +240,7 @@ fn a_rank_that_finds_itself_in_a_view_is_excluded() {
     agreement.begin();
     let mut gone = RankSet::empty(world);
     gone.insert(Rank::new(0));
-    agreement.on_ballot(
-        Rank::new(1),
-        &Ballot {
-            epoch: 0,
-            decided: false,
-            gone,
-        },
-    );
+    agreement.on_ballot(Rank::new(1), &Ballot { epoch: 0, decided: false, gone });
     let steps: Vec<Step> = std::iter::from_fn(|| agreement.poll()).collect();
     assert_eq!(steps.last(), Some(&Step::Excluded));
     assert!(!agreement.is_running());
@@ -267,13 +253,6 @@ fn ranks_that_have_not_answered_are_named() {
     agreement.on_gone(Rank::new(3));
     agreement.begin();
     let gone = RankSet::empty(world);
-    agreement.on_ballot(
-        Rank::new(1),
-        &Ballot {
-            epoch: 0,
-            decided: false,
-            gone,
-        },
-    );
+    agreement.on_ballot(Rank::new(1), &Ballot { epoch: 0, decided: false, gone });
     assert_eq!(agreement.unanswered(), [Rank::new(2)]);
 }

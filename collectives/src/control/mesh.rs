@@ -160,10 +160,7 @@ impl Mesh {
         match message {
             Message::Joined { .. } => {}
             Message::Heartbeat(progress) => {
-                self.actions.push_back(Action::Progressed {
-                    rank: from,
-                    progress,
-                });
+                self.actions.push_back(Action::Progressed { rank: from, progress });
             }
             Message::Dead { rank, cause } => self.declare(rank, cause),
             Message::Abort => {
@@ -188,7 +185,7 @@ impl Mesh {
     /// A rank is dead; whoever takes part is told.
     pub(super) fn declare(&mut self, rank: Rank, cause: DeathCause) {
         if rank == self.me {
-            return self.exclude();
+            return self.exclude(cause);
         }
         if self.retired || self.peers[rank.index()] == Peer::Gone {
             return;
@@ -225,9 +222,7 @@ impl Mesh {
         if self.retired {
             return;
         }
-        self.tell_joined(&Message::Goodbye(Departure {
-            reason: self.failure,
-        }));
+        self.tell_joined(&Message::Goodbye(Departure { reason: self.failure }));
         self.retire();
     }
 
@@ -244,12 +239,7 @@ impl Mesh {
             self.actions.push_back(Action::Late { rank, silent });
         }
         for (rank, silent) in tick.dead {
-            self.declare(
-                rank,
-                DeathCause::Silent {
-                    span: silent.into(),
-                },
-            );
+            self.declare(rank, DeathCause::Silent { span: silent.into() });
         }
         let (due, waiting) = self.suspects.iter().partition(|&&(_, until)| until <= now);
         self.suspects = waiting;
@@ -267,22 +257,20 @@ impl Mesh {
                 return;
             }
         }
-        self.actions.push_back(Action::Departed {
-            rank: from,
-            departure,
-        });
+        self.actions.push_back(Action::Departed { rank: from, departure });
         self.forget(from);
         self.actions.push_back(Action::HangUp(from));
         self.agreement.on_gone(from);
         self.drain_agreement();
     }
 
-    fn exclude(&mut self) {
+    /// The others take this rank for dead, and say why. Whoever does not know it yet is told, for
+    /// it would see a closed connection and name the wrong cause.
+    fn exclude(&mut self, cause: DeathCause) {
         if !self.retired {
-            self.fail(Failure::Dead {
-                rank: self.me,
-                cause: DeathCause::Excluded,
-            });
+            let reason = Some(Failure::Dead { rank: self.me, cause });
+            self.tell_joined(&Message::Goodbye(Departure { reason }));
+            self.fail(Failure::Dead { rank: self.me, cause: DeathCause::Excluded });
             self.actions.push_back(Action::Excluded);
             self.retire();
         }
@@ -326,7 +314,7 @@ impl Mesh {
         while let Some(step) = self.agreement.poll() {
             match step {
                 Step::Tell(ballot) => self.tell_joined(&Message::Ballot(ballot)),
-                Step::Excluded => self.exclude(),
+                Step::Excluded => self.exclude(DeathCause::Excluded),
                 Step::Decided(gone) => {
                     let epoch = self.agreement.epoch();
                     self.actions.push_back(Action::Decided { epoch, gone });

@@ -48,23 +48,8 @@ fn a_closed_connection_is_a_death_that_everybody_is_told_even_the_dead() {
     mesh.on_closed(rank(2));
     let actions = actions(&mut mesh);
     let cause = DeathCause::Closed;
-    assert_eq!(
-        failure(&actions),
-        Some(Failure::Dead {
-            rank: rank(2),
-            cause
-        })
-    );
-    assert_eq!(
-        sent_to(
-            &actions,
-            &Message::Dead {
-                rank: rank(2),
-                cause
-            }
-        ),
-        [1, 2, 3]
-    );
+    assert_eq!(failure(&actions), Some(Failure::Dead { rank: rank(2), cause }));
+    assert_eq!(sent_to(&actions, &Message::Dead { rank: rank(2), cause }), [1, 2, 3]);
     assert!(actions.contains(&Action::HangUp(rank(2))));
     mesh.on_closed(rank(2));
     assert_eq!(mesh.poll(), None);
@@ -73,35 +58,11 @@ fn a_closed_connection_is_a_death_that_everybody_is_told_even_the_dead() {
 #[test]
 fn a_death_that_another_rank_tells_is_adopted_with_its_cause() {
     let mut mesh = mesh();
-    let cause = DeathCause::Silent {
-        span: Duration::from_secs(10),
-    };
-    mesh.on_message(
-        rank(1),
-        Message::Dead {
-            rank: rank(3),
-            cause,
-        },
-        NOW,
-    );
+    let cause = DeathCause::Silent { span: Duration::from_secs(10) };
+    mesh.on_message(rank(1), Message::Dead { rank: rank(3), cause }, NOW);
     let actions = actions(&mut mesh);
-    assert_eq!(
-        failure(&actions),
-        Some(Failure::Dead {
-            rank: rank(3),
-            cause
-        })
-    );
-    assert_eq!(
-        sent_to(
-            &actions,
-            &Message::Dead {
-                rank: rank(3),
-                cause
-            }
-        ),
-        [1, 2, 3]
-    );
+    assert_eq!(failure(&actions), Some(Failure::Dead { rank: rank(3), cause }));
+    assert_eq!(sent_to(&actions, &Message::Dead { rank: rank(3), cause }), [1, 2, 3]);
 }
 
 #[test]
@@ -112,46 +73,21 @@ fn a_rank_that_joins_later_is_told_who_is_dead() {
     actions(&mut mesh);
     mesh.on_joined(rank(2), NOW);
     let cause = DeathCause::Closed;
-    assert_eq!(
-        sent_to(
-            &actions(&mut mesh),
-            &Message::Dead {
-                rank: rank(1),
-                cause
-            }
-        ),
-        [2]
-    );
+    assert_eq!(sent_to(&actions(&mut mesh), &Message::Dead { rank: rank(1), cause }), [2]);
     assert_eq!(mesh.missing().collect::<Vec<_>>(), [rank(3)]);
 }
 
 #[test]
 fn a_rank_that_is_told_its_own_death_is_excluded_and_accuses_nobody() {
     let mut mesh = mesh();
-    let cause = DeathCause::Silent {
-        span: Duration::from_secs(10),
-    };
-    mesh.on_message(
-        rank(1),
-        Message::Dead {
-            rank: rank(0),
-            cause,
-        },
-        NOW,
-    );
+    let cause = DeathCause::Silent { span: Duration::from_secs(10) };
+    mesh.on_message(rank(1), Message::Dead { rank: rank(0), cause }, NOW);
     mesh.on_closed(rank(1));
     mesh.on_closed(rank(2));
     let actions = actions(&mut mesh);
-    let excluded = Failure::Dead {
-        rank: rank(0),
-        cause: DeathCause::Excluded,
-    };
+    let excluded = Failure::Dead { rank: rank(0), cause: DeathCause::Excluded };
     assert_eq!(failure(&actions), Some(excluded));
-    assert!(
-        !actions
-            .iter()
-            .any(|action| matches!(action, Action::Dead { .. }))
-    );
+    assert!(!actions.iter().any(|action| matches!(action, Action::Dead { .. })));
     assert!(mesh.is_retired());
 }
 
@@ -164,25 +100,11 @@ fn a_goodbye_is_no_death_and_the_death_that_it_gives_as_its_reason_is_named_firs
     assert!(mesh.is_gone(rank(1)));
 
     let cause = DeathCause::Closed;
-    let departure = Departure {
-        reason: Some(Failure::Dead {
-            rank: rank(3),
-            cause,
-        }),
-    };
+    let departure = Departure { reason: Some(Failure::Dead { rank: rank(3), cause }) };
     mesh.on_message(rank(2), Message::Goodbye(departure), NOW);
     let gave_up = actions(&mut mesh);
-    assert_eq!(
-        failure(&gave_up),
-        Some(Failure::Dead {
-            rank: rank(3),
-            cause
-        })
-    );
-    assert!(gave_up.contains(&Action::Departed {
-        rank: rank(2),
-        departure
-    }));
+    assert_eq!(failure(&gave_up), Some(Failure::Dead { rank: rank(3), cause }));
+    assert!(gave_up.contains(&Action::Departed { rank: rank(2), departure }));
 }
 
 #[test]
@@ -190,23 +112,13 @@ fn a_suspect_that_says_goodbye_within_a_second_has_left_and_else_is_dead() {
     let mut mesh = mesh();
     mesh.suspect(rank(1), NOW);
     mesh.suspect(rank(2), NOW);
-    mesh.on_message(
-        rank(1),
-        Message::Goodbye(Departure { reason: None }),
-        Nanos::millis(900),
-    );
+    mesh.on_message(rank(1), Message::Goodbye(Departure { reason: None }), Nanos::millis(900));
     mesh.tick(Progress::default(), Nanos::millis(999));
     assert_eq!(failure(&actions(&mut mesh)), None);
     assert_eq!(mesh.next_tick(), SUSPECT_GRACE);
     mesh.tick(Progress::default(), SUSPECT_GRACE);
     let cause = DeathCause::Closed;
-    assert_eq!(
-        failure(&actions(&mut mesh)),
-        Some(Failure::Dead {
-            rank: rank(2),
-            cause
-        })
-    );
+    assert_eq!(failure(&actions(&mut mesh)), Some(Failure::Dead { rank: rank(2), cause }));
 }
 
 #[test]
@@ -227,15 +139,9 @@ fn leaving_gives_the_first_failure_as_the_reason() {
     mesh.on_closed(rank(3));
     mesh.abort();
     mesh.leave();
-    let reason = Some(Failure::Dead {
-        rank: rank(3),
-        cause: DeathCause::Closed,
-    });
+    let reason = Some(Failure::Dead { rank: rank(3), cause: DeathCause::Closed });
     let actions = actions(&mut mesh);
-    assert_eq!(
-        sent_to(&actions, &Message::Goodbye(Departure { reason })),
-        [1, 2]
-    );
+    assert_eq!(sent_to(&actions, &Message::Goodbye(Departure { reason })), [1, 2]);
     assert!(mesh.is_retired());
 }
 
@@ -247,11 +153,7 @@ fn an_agreement_ends_without_a_rank_that_dies_during_it() {
     let mut gone = RankSet::empty(world());
     gone.insert(rank(3));
     for peer in [1, 2] {
-        let ballot = Ballot {
-            epoch: 0,
-            decided: false,
-            gone: gone.clone(),
-        };
+        let ballot = Ballot { epoch: 0, decided: false, gone: gone.clone() };
         mesh.on_message(rank(peer), Message::Ballot(ballot), NOW);
     }
     assert!(actions(&mut mesh).contains(&Action::Decided { epoch: 0, gone }));

@@ -105,34 +105,20 @@ impl Message {
     pub(super) fn decode(mut bytes: &[u8], world: WorldSize) -> Result<Self, MessageError> {
         let bytes = &mut bytes;
         let message = match bytes.try_get_u8()? {
-            1 => Self::Joined {
-                world: bytes.try_get_u32_le()?,
-                subflows: bytes.try_get_u16_le()?,
-            },
+            1 => Self::Joined { world: bytes.try_get_u32_le()?, subflows: bytes.try_get_u16_le()? },
             2 => Self::Heartbeat(get_progress(bytes)?),
-            3 => Self::Dead {
-                rank: get_rank(bytes, world)?,
-                cause: get_cause(bytes)?,
-            },
+            3 => Self::Dead { rank: get_rank(bytes, world)?, cause: get_cause(bytes)? },
             4 => Self::Abort,
             5 => Self::Goodbye(get_departure(bytes, world)?),
             kind @ (6 | 7) => {
                 let epoch = bytes.try_get_u32_le()?;
                 let gone = RankSet::from_bytes(world, bytes).ok_or(MessageError::Bitmap)?;
                 bytes.advance(bytes.len());
-                Self::Ballot(Ballot {
-                    epoch,
-                    decided: kind == 7,
-                    gone,
-                })
+                Self::Ballot(Ballot { epoch, decided: kind == 7, gone })
             }
             kind => return Err(meaningless("kind", u64::from(kind))),
         };
-        if bytes.is_empty() {
-            Ok(message)
-        } else {
-            Err(MessageError::TrailingBytes(bytes.len()))
-        }
+        if bytes.is_empty() { Ok(message) } else { Err(MessageError::TrailingBytes(bytes.len())) }
     }
 }
 
@@ -143,14 +129,7 @@ const fn meaningless(field: &'static str, value: u64) -> MessageError {
 fn put_progress(out: &mut Vec<u8>, progress: &Progress) {
     out.put_u64_le(progress.posted);
     let waiting = if progress.waiting { WAITING } else { 0 };
-    out.put_u8(
-        waiting
-            | if progress.oldest.is_some() {
-                HAS_OLDEST
-            } else {
-                0
-            },
-    );
+    out.put_u8(waiting | if progress.oldest.is_some() { HAS_OLDEST } else { 0 });
     if let Some(oldest) = progress.oldest {
         out.put_u64_le(oldest.number);
         out.put_u64_le(oldest.signature.0[0]);
@@ -171,21 +150,13 @@ fn get_progress(bytes: &mut &[u8]) -> Result<Progress, MessageError> {
         let signature = Signature([bytes.try_get_u64_le()?, bytes.try_get_u64_le()?]);
         Some(OldestOperation { number, signature })
     };
-    Ok(Progress {
-        posted,
-        oldest,
-        waiting: flags & WAITING != 0,
-    })
+    Ok(Progress { posted, oldest, waiting: flags & WAITING != 0 })
 }
 
 fn get_rank(bytes: &mut &[u8], world: WorldSize) -> Result<Rank, MessageError> {
     let number = bytes.try_get_u32_le()?;
     let rank = Rank::new(number);
-    if world.contains(rank) {
-        Ok(rank)
-    } else {
-        Err(meaningless("rank", u64::from(number)))
-    }
+    if world.contains(rank) { Ok(rank) } else { Err(meaningless("rank", u64::from(number))) }
 }
 
 fn put_cause(out: &mut Vec<u8>, cause: DeathCause) {
@@ -202,9 +173,7 @@ fn put_cause(out: &mut Vec<u8>, cause: DeathCause) {
 fn get_cause(bytes: &mut &[u8]) -> Result<DeathCause, MessageError> {
     match bytes.try_get_u8()? {
         1 => Ok(DeathCause::Closed),
-        2 => Ok(DeathCause::Silent {
-            span: Duration::from_nanos(bytes.try_get_u64_le()?),
-        }),
+        2 => Ok(DeathCause::Silent { span: Duration::from_nanos(bytes.try_get_u64_le()?) }),
         3 => Ok(DeathCause::Excluded),
         cause => Err(meaningless("cause", u64::from(cause))),
     }
@@ -229,13 +198,8 @@ fn put_departure(out: &mut Vec<u8>, departure: Departure) {
 fn get_departure(bytes: &mut &[u8], world: WorldSize) -> Result<Departure, MessageError> {
     let reason = match bytes.try_get_u8()? {
         0 => None,
-        1 => Some(Failure::Dead {
-            rank: get_rank(bytes, world)?,
-            cause: get_cause(bytes)?,
-        }),
-        2 => Some(Failure::Aborted {
-            by: get_rank(bytes, world)?,
-        }),
+        1 => Some(Failure::Dead { rank: get_rank(bytes, world)?, cause: get_cause(bytes)? }),
+        2 => Some(Failure::Aborted { by: get_rank(bytes, world)? }),
         3 => Some(Failure::Stopped),
         reason => return Err(meaningless("reason", u64::from(reason))),
     };
@@ -259,44 +223,20 @@ mod tests {
         gone.insert(rank);
         let causes = [
             DeathCause::Closed,
-            DeathCause::Silent {
-                span: Duration::from_millis(1_234),
-            },
+            DeathCause::Silent { span: Duration::from_millis(1_234) },
             DeathCause::Excluded,
         ];
-        let oldest = OldestOperation {
-            number: 3,
-            signature: Signature([1, u64::MAX]),
-        };
+        let oldest = OldestOperation { number: 3, signature: Signature([1, u64::MAX]) };
         let mut messages = vec![
-            Message::Joined {
-                world: 11,
-                subflows: 2,
-            },
+            Message::Joined { world: 11, subflows: 2 },
             Message::Heartbeat(Progress::default()),
-            Message::Heartbeat(Progress {
-                posted: 7,
-                oldest: Some(oldest),
-                waiting: true,
-            }),
+            Message::Heartbeat(Progress { posted: 7, oldest: Some(oldest), waiting: true }),
             Message::Abort,
             Message::Goodbye(Departure { reason: None }),
-            Message::Goodbye(Departure {
-                reason: Some(Failure::Aborted { by: rank }),
-            }),
-            Message::Goodbye(Departure {
-                reason: Some(Failure::Stopped),
-            }),
-            Message::Ballot(Ballot {
-                epoch: 3,
-                decided: false,
-                gone: gone.clone(),
-            }),
-            Message::Ballot(Ballot {
-                epoch: u32::MAX,
-                decided: true,
-                gone,
-            }),
+            Message::Goodbye(Departure { reason: Some(Failure::Aborted { by: rank }) }),
+            Message::Goodbye(Departure { reason: Some(Failure::Stopped) }),
+            Message::Ballot(Ballot { epoch: 3, decided: false, gone: gone.clone() }),
+            Message::Ballot(Ballot { epoch: u32::MAX, decided: true, gone }),
         ];
         for cause in causes {
             messages.push(Message::Dead { rank, cause });
@@ -318,10 +258,7 @@ mod tests {
         for message in messages() {
             let mut bytes = message.encode();
             for length in 0..bytes.len() {
-                assert!(
-                    Message::decode(&bytes[..length], world()).is_err(),
-                    "{message:?}"
-                );
+                assert!(Message::decode(&bytes[..length], world()).is_err(), "{message:?}");
             }
             bytes.push(0);
             assert!(Message::decode(&bytes, world()).is_err(), "{message:?}");
@@ -330,16 +267,10 @@ mod tests {
 
     #[test]
     fn a_rank_outside_the_world_is_refused() {
-        let message = Message::Dead {
-            rank: Rank::new(11),
-            cause: DeathCause::Closed,
-        };
+        let message = Message::Dead { rank: Rank::new(11), cause: DeathCause::Closed };
         assert_eq!(
             Message::decode(&message.encode(), world()),
-            Err(MessageError::Meaningless {
-                field: "rank",
-                value: 11
-            })
+            Err(MessageError::Meaningless { field: "rank", value: 11 })
         );
     }
 

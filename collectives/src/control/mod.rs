@@ -12,19 +12,19 @@
 //! | `accept`, `hello`, `waiting` | from a stranger's connection to one that belongs to a session |
 //! | `dial` | the connecting side |
 //! | `session`, `opening` | [`SessionConfig`], [`Session`], and how all ranks come to have it |
-//! | `control`, `status`, `progress` | [`Control`]: what the data path sees and says |
+//! | `handle`, `status`, `progress` | [`Control`]: what the data path sees and says |
 //! | `driver`, `link`, `message` | the task of a session, its connections, what goes over them |
 //! | `mesh`, `heartbeat`, `membership` | the decisions, without I/O and clock |
 //! | `failure`, `event`, `counters` | what is reported |
 
 mod accept;
-mod control;
 mod counters;
 mod dial;
 mod driver;
 mod endpoint;
 mod event;
 mod failure;
+mod handle;
 mod heartbeat;
 mod hello;
 mod link;
@@ -39,12 +39,12 @@ mod shared;
 mod status;
 mod waiting;
 
-pub use control::{AgreeError, Control, Survivors};
 pub use counters::Counters;
 pub use dial::DialError;
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
 pub use event::{Event, Rejection};
 pub use failure::{DeathCause, Departure, Failure};
+pub use handle::{AgreeError, Control, Survivors};
 pub use progress::{OldestOperation, PeerProgress, Progress};
 pub use session::{
     DEFAULT_SILENCE, Loss, LostRank, MAX_SUBFLOWS, MissingRank, Parent, Session, SessionConfig,

@@ -56,12 +56,7 @@ impl Opening {
         report: Sender<Result<DataSockets, SessionError>>,
     ) -> Self {
         let slots = |&(rank, subflows): &(Rank, u16)| {
-            (
-                rank,
-                (0..subflows)
-                    .map(|_| None)
-                    .collect::<Vec<Option<TcpStream>>>(),
-            )
+            (rank, (0..subflows).map(|_| None).collect::<Vec<Option<TcpStream>>>())
         };
         Self {
             session: config.session,
@@ -107,12 +102,7 @@ impl Opening {
             Purpose::Data { index } => self.local_ports.get(usize::from(index)).copied(),
         };
         let dial = Dial {
-            hello: Hello {
-                session: self.session,
-                from: self.me,
-                to: peer,
-                purpose,
-            },
+            hello: Hello { session: self.session, from: self.me, to: peer, purpose },
             addresses: self.addresses[peer.index()].clone(),
             local_port,
             last_error: Arc::clone(self.errors.entry(peer).or_default()),
@@ -153,10 +143,8 @@ impl Opening {
 
     /// What to say when the time is over.
     pub(super) fn timed_out(&self, mesh: &Mesh) -> SessionError {
-        let mut missing: Vec<MissingRank> = mesh
-            .missing()
-            .map(|rank| self.missing_rank(rank, false))
-            .collect();
+        let mut missing: Vec<MissingRank> =
+            mesh.missing().map(|rank| self.missing_rank(rank, false)).collect();
         for (&rank, slots) in &self.data {
             if mesh.is_joined(rank) && slots.iter().any(Option::is_none) {
                 missing.push(self.missing_rank(rank, true));
@@ -164,15 +152,9 @@ impl Opening {
         }
         missing.sort_by_key(|missing| missing.rank);
         if missing.is_empty() {
-            SessionError::NotReady {
-                after: self.limit,
-                ranks: mesh.unanswered(),
-            }
+            SessionError::NotReady { after: self.limit, ranks: mesh.unanswered() }
         } else {
-            SessionError::NotConnected {
-                after: self.limit,
-                missing,
-            }
+            SessionError::NotConnected { after: self.limit, missing }
         }
     }
 
@@ -180,11 +162,7 @@ impl Opening {
         let dialed_by_us = rank < self.me;
         MissingRank {
             rank,
-            addresses: if dialed_by_us {
-                self.addresses[rank.index()].clone()
-            } else {
-                Vec::new()
-            },
+            addresses: if dialed_by_us { self.addresses[rank.index()].clone() } else { Vec::new() },
             subflows_only,
             last_error: self.errors.get(&rank).and_then(take_error),
         }
@@ -208,9 +186,7 @@ impl Opening {
             match sockets {
                 Ok(sockets) => data.push((rank, sockets)),
                 Err(source) => {
-                    let _ = self
-                        .report
-                        .send(Err(SessionError::Handover { rank, source }));
+                    let _ = self.report.send(Err(SessionError::Handover { rank, source }));
                     return;
                 }
             }

@@ -58,20 +58,17 @@ impl ProgressCell {
     /// Stores `progress`; one thread at a time.
     pub(super) fn write(&self, progress: Progress) {
         let version = self.version.load(Ordering::Relaxed);
-        self.version
-            .store(version.wrapping_add(1), Ordering::Relaxed);
+        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
         self.posted.store(progress.posted, Ordering::Relaxed);
         self.waiting.store(progress.waiting, Ordering::Relaxed);
-        self.has_oldest
-            .store(progress.oldest.is_some(), Ordering::Relaxed);
+        self.has_oldest.store(progress.oldest.is_some(), Ordering::Relaxed);
         if let Some(oldest) = progress.oldest {
             self.number.store(oldest.number, Ordering::Relaxed);
             self.signature[0].store(oldest.signature.0[0], Ordering::Relaxed);
             self.signature[1].store(oldest.signature.0[1], Ordering::Relaxed);
         }
-        self.version
-            .store(version.wrapping_add(2), Ordering::Release);
+        self.version.store(version.wrapping_add(2), Ordering::Release);
     }
 
     /// What was stored last.
@@ -81,7 +78,7 @@ impl ProgressCell {
             let before = self.version.load(Ordering::Acquire);
             progress = self.read_words();
             fence(Ordering::Acquire);
-            if before % 2 == 0 && self.version.load(Ordering::Relaxed) == before {
+            if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
                 break;
             }
             std::hint::spin_loop();
@@ -92,10 +89,7 @@ impl ProgressCell {
     fn read_words(&self) -> Progress {
         let number = self.number.load(Ordering::Relaxed);
         let signature = [0, 1].map(|word: usize| self.signature[word].load(Ordering::Relaxed));
-        let oldest = OldestOperation {
-            number,
-            signature: Signature(signature),
-        };
+        let oldest = OldestOperation { number, signature: Signature(signature) };
         Progress {
             posted: self.posted.load(Ordering::Relaxed),
             oldest: self.has_oldest.load(Ordering::Relaxed).then_some(oldest),
@@ -111,10 +105,8 @@ mod tests {
     fn progress(number: u64) -> Progress {
         Progress {
             posted: number,
-            oldest: (number % 5 != 0).then_some(OldestOperation {
-                number,
-                signature: Signature([number, !number]),
-            }),
+            oldest: (!number.is_multiple_of(5))
+                .then_some(OldestOperation { number, signature: Signature([number, !number]) }),
             waiting: number % 2 == 1,
         }
     }

@@ -15,11 +15,7 @@ pub(super) struct RankSet {
 impl RankSet {
     /// No rank of `world`.
     pub(super) fn empty(world: WorldSize) -> Self {
-        Self {
-            world,
-            words: vec![0; world.get().div_ceil(WORD_BITS)],
-            count: 0,
-        }
+        Self { world, words: vec![0; world.get().div_ceil(WORD_BITS)], count: 0 }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -31,21 +27,13 @@ impl RankSet {
     }
 
     pub(super) fn contains(&self, rank: Rank) -> bool {
-        let word = self
-            .words
-            .get(rank.index() / WORD_BITS)
-            .copied()
-            .unwrap_or(0);
+        let word = self.words.get(rank.index() / WORD_BITS).copied().unwrap_or(0);
         word >> (rank.index() % WORD_BITS) & 1 == 1
     }
 
     /// Adds a rank of the world; whether it is new.
     pub(super) fn insert(&mut self, rank: Rank) -> bool {
-        assert!(
-            self.world.contains(rank),
-            "rank {rank} is outside the world of {}",
-            self.world
-        );
+        assert!(self.world.contains(rank), "rank {rank} is outside the world of {}", self.world);
         let new = !self.contains(rank);
         if new {
             self.words[rank.index() / WORD_BITS] |= 1 << (rank.index() % WORD_BITS);
@@ -61,11 +49,7 @@ impl RankSet {
         for (mine, theirs) in self.words.iter_mut().zip(&other.words) {
             *mine |= theirs;
         }
-        self.count = self
-            .words
-            .iter()
-            .map(|word| word.count_ones() as usize)
-            .sum();
+        self.count = self.words.iter().map(|word| word.count_ones() as usize).sum();
         self.count > before
     }
 
@@ -81,11 +65,7 @@ impl RankSet {
 
     /// Bytes of the bitmap: one bit a rank, the lowest rank in the lowest bit of the first byte.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes: Vec<u8> = self
-            .words
-            .iter()
-            .flat_map(|word| word.to_le_bytes())
-            .collect();
+        let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
         bytes.truncate(self.world.get().div_ceil(8));
         bytes
     }
@@ -103,10 +83,7 @@ impl RankSet {
             set.count += word.count_ones() as usize;
         }
         let unused = set.words.len() * WORD_BITS - world.get();
-        let beyond = set
-            .words
-            .last()
-            .is_some_and(|last| last.leading_zeros() < unused as u32);
+        let beyond = set.words.last().is_some_and(|last| last.leading_zeros() < unused as u32);
         (!beyond).then_some(set)
     }
 }

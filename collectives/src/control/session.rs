@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use onepath_topology::{Rank, WorldSize};
 
-use super::control::{Control, named};
 use super::dial::DialError;
 use super::failure::{DeathCause, Departure};
+use super::handle::{Control, named};
 use crate::bootstrap::secret::{Trust, UntrustedAddress};
 
 /// How long a rank may be silent before it is dead, unless said otherwise.
@@ -78,21 +78,13 @@ pub struct MissingRank {
 
 impl fmt::Display for MissingRank {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.subflows_only {
-            " (only subflows are missing)"
-        } else {
-            ""
-        };
-        let Self {
-            rank, addresses, ..
-        } = self;
+        let what = if self.subflows_only { " (only subflows are missing)" } else { "" };
+        let Self { rank, addresses, .. } = self;
         if addresses.is_empty() {
             return write!(f, "rank {rank} has not connected to this rank{what}");
         }
         write!(f, "rank {rank} at {}{what}", joined(addresses, " or "))?;
-        self.last_error
-            .as_ref()
-            .map_or(Ok(()), |error| write!(f, ": {error}"))
+        self.last_error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))
     }
 }
 
@@ -121,9 +113,7 @@ impl fmt::Display for LostRank {
         let rank = self.rank;
         match self.loss {
             Loss::Dead(cause) => write!(f, "rank {rank} is dead: {cause}"),
-            Loss::Left(Departure {
-                reason: Some(reason),
-            }) => {
+            Loss::Left(Departure { reason: Some(reason) }) => {
                 write!(f, "rank {rank} gave up because {reason}")
             }
             Loss::Left(Departure { reason: None }) => write!(f, "rank {rank} gave up"),
@@ -253,11 +243,7 @@ pub enum SessionError {
 }
 
 fn joined(items: &[impl fmt::Display], separator: &str) -> String {
-    items
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(separator)
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
 }
 
 impl SessionConfig {
@@ -268,11 +254,7 @@ impl SessionConfig {
             if given == world.get() {
                 Ok(())
             } else {
-                Err(SessionError::Entries {
-                    field,
-                    given,
-                    world,
-                })
+                Err(SessionError::Entries { field, given, world })
             }
         };
         entries("peers", self.peers.len())?;
@@ -280,11 +262,7 @@ impl SessionConfig {
             entries("parent.ranks", parent.ranks.len())?;
         }
         if !world.contains(self.me) {
-            return Err(SessionError::NoSuchRank {
-                field: "me",
-                rank: self.me,
-                world,
-            });
+            return Err(SessionError::NoSuchRank { field: "me", rank: self.me, world });
         }
         self.check_data()?;
         for rank in world.ranks().filter(|&rank| rank < self.me) {
@@ -304,11 +282,7 @@ impl SessionConfig {
         let mut seen = BTreeSet::from([self.me]);
         for &(rank, subflows) in &self.data {
             if !self.world.contains(rank) {
-                return Err(SessionError::NoSuchRank {
-                    field: "data",
-                    rank,
-                    world: self.world,
-                });
+                return Err(SessionError::NoSuchRank { field: "data", rank, world: self.world });
             }
             if subflows > MAX_SUBFLOWS || !seen.insert(rank) {
                 return Err(SessionError::Subflows { rank, subflows });
@@ -341,17 +315,12 @@ mod tests {
     fn error_of(change: impl FnOnce(&mut SessionConfig)) -> String {
         let mut config = config();
         change(&mut config);
-        config
-            .check(&Trust::LoopbackOnly)
-            .expect_err("a wrong configuration")
-            .to_string()
+        config.check(&Trust::LoopbackOnly).expect_err("a wrong configuration").to_string()
     }
 
     #[test]
     fn a_wrong_configuration_is_refused_naming_field_and_value() {
-        config()
-            .check(&Trust::LoopbackOnly)
-            .expect("a right configuration");
+        config().check(&Trust::LoopbackOnly).expect("a right configuration");
         assert!(error_of(|c| c.peers.truncate(2)).contains("peers has 2 entries"));
         assert!(error_of(|c| c.me = Rank::new(3)).contains("me names rank 3"));
         assert!(error_of(|c| c.data.push((Rank::new(9), 1))).contains("data names rank 9"));

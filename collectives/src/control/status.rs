@@ -101,10 +101,7 @@ impl Status {
     }
 
     pub(super) fn set_progress(&self, rank: Rank, progress: Progress) {
-        let entry = PeerProgress {
-            progress,
-            received: Instant::now(),
-        };
+        let entry = PeerProgress { progress, received: Instant::now() };
         self.book().progress[rank.index()] = Some(entry);
     }
 }

@@ -12,7 +12,7 @@ use super::hello::Hello;
 /// Connections that wait for their session to be opened.
 pub(super) const MAX_HELD: usize = 4_096;
 /// How long they wait: a peer may be ahead of this process, but not by more.
-pub(super) const HELD_FOR: Duration = Duration::from_secs(60);
+pub(super) const HELD_FOR: Duration = Duration::from_mins(1);
 
 /// A connection that proved to be of the job and said what it wants.
 #[derive(Debug)]
@@ -51,10 +51,8 @@ impl WaitingRoom {
             return None;
         }
         let belongs = |arrival: &Arrival| arrival.hello.session == session;
-        let (mine, rest): (VecDeque<_>, _) = self
-            .held
-            .drain(..)
-            .partition(|(_, arrival)| belongs(arrival));
+        let (mine, rest): (VecDeque<_>, _) =
+            self.held.drain(..).partition(|(_, arrival)| belongs(arrival));
         self.held = rest;
         let (sender, receiver) = mpsc::channel(capacity + mine.len());
         for (_, arrival) in mine {
@@ -86,10 +84,7 @@ impl WaitingRoom {
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Arrival> {
         let fresh = |&(since, _): &(Instant, Arrival)| now.duration_since(since) < HELD_FOR;
         let expired = self.held.iter().position(fresh).unwrap_or(self.held.len());
-        self.held
-            .drain(..expired)
-            .map(|(_, arrival)| arrival)
-            .collect()
+        self.held.drain(..expired).map(|(_, arrival)| arrival).collect()
     }
 }
 
@@ -104,22 +99,12 @@ mod tests {
     use super::*;
 
     async fn arrival(session: u128, from: u32) -> Arrival {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("bind");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind");
         let address = listener.local_addr().expect("address");
         let stream = TcpStream::connect(address).await.expect("connect");
-        let hello = Hello {
-            session,
-            from: Rank::new(from),
-            to: Rank::new(0),
-            purpose: Purpose::Control,
-        };
-        Arrival {
-            hello,
-            stream,
-            from: address,
-        }
+        let hello =
+            Hello { session, from: Rank::new(from), to: Rank::new(0), purpose: Purpose::Control };
+        Arrival { hello, stream, from: address }
     }
 
     #[tokio::test]
@@ -127,25 +112,15 @@ mod tests {
         let mut room = WaitingRoom::default();
         let now = Instant::now();
         for (session, from) in [(1, 1), (2, 2), (1, 3)] {
-            room.deliver(arrival(session, from).await, now)
-                .expect("held");
+            room.deliver(arrival(session, from).await, now).expect("held");
         }
         let mut arrivals = room.open(1, 1).expect("not open yet");
-        assert_eq!(
-            arrivals.recv().await.expect("first").hello.from,
-            Rank::new(1)
-        );
-        assert_eq!(
-            arrivals.recv().await.expect("second").hello.from,
-            Rank::new(3)
-        );
+        assert_eq!(arrivals.recv().await.expect("first").hello.from, Rank::new(1));
+        assert_eq!(arrivals.recv().await.expect("second").hello.from, Rank::new(3));
         assert!(arrivals.try_recv().is_err());
         assert!(room.open(1, 1).is_none());
         room.deliver(arrival(1, 4).await, now).expect("passed on");
-        assert_eq!(
-            arrivals.recv().await.expect("third").hello.from,
-            Rank::new(4)
-        );
+        assert_eq!(arrivals.recv().await.expect("third").hello.from, Rank::new(4));
     }
 
     #[tokio::test]
@@ -156,10 +131,7 @@ mod tests {
         for from in [1, 2] {
             room.deliver(arrival(1, from).await, now).expect("room");
         }
-        assert_eq!(
-            room.deliver(arrival(1, 3).await, now),
-            Err(Undelivered::Unwanted)
-        );
+        assert_eq!(room.deliver(arrival(1, 3).await, now), Err(Undelivered::Unwanted));
     }
 
     #[tokio::test]
@@ -167,8 +139,7 @@ mod tests {
         let mut room = WaitingRoom::default();
         let start = Instant::now();
         room.deliver(arrival(1, 1).await, start).expect("held");
-        room.deliver(arrival(1, 2).await, start + HELD_FOR / 2)
-            .expect("held");
+        room.deliver(arrival(1, 2).await, start + HELD_FOR / 2).expect("held");
         assert!(room.expire(start + HELD_FOR / 2).is_empty());
         let expired = room.expire(start + HELD_FOR);
         assert_eq!(expired.len(), 1);

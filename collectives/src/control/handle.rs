@@ -59,11 +59,7 @@ impl Survivors {
         }
         let mut half = [0; 16];
         half.copy_from_slice(&hash.finalize()[..16]);
-        Self {
-            epoch,
-            ranks,
-            session: u128::from_le_bytes(half),
-        }
+        Self { epoch, ranks, session: u128::from_le_bytes(half) }
     }
 }
 
@@ -238,17 +234,9 @@ impl Control {
     ///
     /// Not to be called on a thread that runs asynchronous tasks.
     pub fn agree(&self, deadline: Duration) -> Result<Survivors, AgreeError> {
-        let _one = self
-            .0
-            .agreeing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _one = self.0.agreeing.lock().unwrap_or_else(PoisonError::into_inner);
         let (answer, answered) = bounded(1);
-        let request = AgreeRequest {
-            limit: deadline,
-            deadline: Instant::now() + deadline,
-            answer,
-        };
+        let request = AgreeRequest { limit: deadline, deadline: Instant::now() + deadline, answer };
         if self.0.commands.try_send(Command::Agree(request)).is_err() {
             return Err(self.ended());
         }
@@ -259,11 +247,7 @@ impl Control {
     }
 
     fn ended(&self) -> AgreeError {
-        if self.0.status.is_excluded() {
-            AgreeError::Excluded
-        } else {
-            AgreeError::Stopped
-        }
+        if self.0.status.is_excluded() { AgreeError::Excluded } else { AgreeError::Stopped }
     }
 
     fn command(&self, command: Command) {
