@@ -8,6 +8,9 @@
 //! | `send` | the sending half of a subflow: header and payload in one gathered write |
 //! | `receive` | the receiving half: staging, matching, direct placement |
 //! | `options` | socket options |
+//! | `fuzzing` | the receiving half over any bytes, for the fuzz targets |
+#[doc(hidden)]
+pub mod fuzzing;
 mod options;
 mod receive;
 mod send;

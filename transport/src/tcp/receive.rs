@@ -8,7 +8,6 @@ use std::io::{ErrorKind, IoSliceMut, Read};
 use std::ops::Range;
 
 use onepath_topology::Rank;
-use socket2::Socket;
 
 use crate::flow::{FlowTable, IncomingChunk, Match};
 use crate::wire::{ChunkHeader, ChunkKind, HEADER_BYTES};
@@ -68,7 +67,7 @@ impl Receiver {
     pub(super) fn poll(
         &mut self,
         peer: Rank,
-        socket: &Socket,
+        mut socket: impl Read,
         table: &mut FlowTable,
     ) -> Result<Activity, TransportError> {
         let mut activity = Activity::Idle;
@@ -79,7 +78,7 @@ impl Receiver {
             if self.is_held() || self.ended || !table.expects(peer) {
                 return Ok(activity);
             }
-            let asked = self.read(peer, socket)?;
+            let asked = self.read(peer, &mut socket)?;
             match asked {
                 Arrived::Nothing => return Ok(activity),
                 Arrived::Some => activity = Activity::Moved,
@@ -137,7 +136,7 @@ impl Receiver {
         }
     }
 
-    fn read(&mut self, peer: Rank, socket: &Socket) -> Result<Arrived, TransportError> {
+    fn read(&mut self, peer: Rank, socket: &mut impl Read) -> Result<Arrived, TransportError> {
         if self.staged.is_empty() {
             self.staged = 0..0;
         } else if self.staged.end == self.staging.len() {
@@ -152,7 +151,6 @@ impl Receiver {
         };
         let end = self.staging.len().min(self.staged.end.saturating_add(most));
         let free = &mut self.staging[self.staged.end..end];
-        let mut socket = socket;
         let result = match self.state {
             State::Payload { chunk, done } if chunk.is_store() => {
                 // SAFETY: as in `consume`; the reference ends with this read.
