@@ -56,7 +56,7 @@ pub(crate) enum Format {
     Csv,
     /// One document
     Json,
-    /// onepath,ranks,bytes,iterations,median_us,p99_us: in place, measured as the peers are
+    /// Rows `onepath,ranks,bytes,iterations,median_us,p99_us`, in place, measured as the peers are
     Peers,
 }
 

@@ -114,9 +114,9 @@ pub(crate) fn warm_up<T: Timed>(
     iterations: u32,
     slowest: Slowest,
 ) -> Result<f64, T::Error> {
-    let mut times = Times::new(iterations, slowest);
+    let mut discarded = Times::new(iterations, slowest);
     let start = Instant::now();
-    times.run(communicator, timed, iterations)?;
+    discarded.run(communicator, timed, iterations)?;
     let mut each = [start.elapsed().as_secs_f64() / f64::from(iterations.max(1))];
     if slowest == Slowest::AtTheEnd {
         communicator.all_reduce(&mut each, ReduceOp::Max)?;

@@ -92,7 +92,7 @@ impl Pattern {
         }
         // More ranks than exact integers: only every stride-th rank is not zero.
         let stride = (ranks / exact + 1) as usize;
-        if (rank + index).is_multiple_of(stride) { 1 } else { 0 }
+        i64::from((rank + index).is_multiple_of(stride))
     }
 
     #[inline]

@@ -168,5 +168,6 @@ fn secret() -> Result<Option<String>, LaunchError> {
     }
     let mut bytes = [0_u8; SECRET_BYTES];
     getrandom::fill(&mut bytes).map_err(LaunchError::Secret)?;
-    Ok(Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+    let words: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Some(words.concat()))
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Heading, Line};
+use super::{Heading, Line, without_trailing_blanks};
 use crate::limits::Limit;
 use crate::sizes::Bytes;
 
@@ -38,7 +38,7 @@ impl Line for LimitRow {
             )
         };
         let both = line(names) + &line(units);
-        both.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+        without_trailing_blanks(&both)
     }
 
     fn table(&self, _: &Heading) -> String {

@@ -97,5 +97,12 @@ impl<L: Line, W: Write> Printer<L, W> {
     }
 }
 
+/// The same lines, each ending with its last word.
+fn without_trailing_blanks(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines.push("");
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{Heading, Line};
+use super::{Heading, Line, without_trailing_blanks};
 use crate::collective::Place;
 use crate::limits::Limit;
 use crate::measure::Summary;
@@ -113,7 +113,7 @@ impl Line for Row {
             "#{:>11}{:>12}{:>7}{:>7}{:>5}{units}{units}",
             "(B)", "(elements)", "", "", ""
         );
-        names.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+        without_trailing_blanks(&names)
     }
 
     fn table(&self, heading: &Heading) -> String {

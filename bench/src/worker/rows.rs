@@ -44,7 +44,9 @@ impl Run<'_> {
             }
             if let Some(printer) = &mut printer {
                 progress.end(|| {
-                    tales.iter().for_each(|tale| eprintln!("onepath-bench: {tale}"));
+                    for tale in &tales {
+                        eprintln!("onepath-bench: {tale}");
+                    }
                     printer.row(row)
                 })?;
             }
