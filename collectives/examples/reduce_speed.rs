@@ -102,11 +102,7 @@ fn row(
         copy = copy.max(copy_speed(buffers));
         fill(data_type, buffers);
     }
-    let op = if op == ReduceOp::Avg {
-        "div"
-    } else {
-        op.name()
-    };
+    let op = if op == ReduceOp::Avg { "div" } else { op.name() };
     print!("{data_type:<5} {op:<5} {copy:>8.1}");
     for speed in best {
         print!(" {speed:>8.1} {:>5.2}", speed / copy);
@@ -116,17 +112,11 @@ fn row(
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut types = env::args()
-        .skip(1)
-        .map(|name| name.parse())
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut types = env::args().skip(1).map(|name| name.parse()).collect::<Result<Vec<_>, _>>()?;
     if types.is_empty() {
         types = DataType::ALL.to_vec();
     }
-    let isas: Vec<Isa> = Isa::ALL
-        .into_iter()
-        .filter(|isa| isa.is_available())
-        .collect();
+    let isas: Vec<Isa> = Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect();
     for (name, bytes, rounds) in SIZES {
         println!("# {name}: GB/s of results, and the ratio to copying");
         print!("type  op        copy");
@@ -134,10 +124,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             print!(" {isa:>8} ratio");
         }
         println!();
-        let mut buffers = Buffers {
-            target: vec![0; bytes],
-            incoming: vec![0; bytes],
-        };
+        let mut buffers = Buffers { target: vec![0; bytes], incoming: vec![0; bytes] };
         for &data_type in &types {
             for op in ReduceOp::ALL {
                 row(&isas, data_type, op, rounds, &mut buffers)?;

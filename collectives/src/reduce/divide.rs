@@ -16,9 +16,7 @@ impl Divisor8 {
     /// With `m = ⌈2^16/d⌉` the error of `a·m/2^16` is below `a·d/2^16 / d < 1/d` for `a, d ≤ 256`,
     /// too little to reach the next whole number. A larger divisor gives 0, and so does 256.
     pub(super) fn new(divisor: u32) -> Self {
-        Self {
-            multiplier: (1_u32 << 16).div_ceil(divisor.min(256)) as u16,
-        }
+        Self { multiplier: (1_u32 << 16).div_ceil(divisor.min(256)) as u16 }
     }
 
     #[inline(always)]
@@ -50,11 +48,7 @@ impl Divisor32 {
                 (floor as u32, floor as u32)
             }
         };
-        Self {
-            multiplier,
-            addend,
-            shift: 32 + shift,
-        }
+        Self { multiplier, addend, shift: 32 + shift }
     }
 
     #[inline(always)]
@@ -87,11 +81,7 @@ impl Divisor64 {
                 (floor as u64, floor as u64)
             }
         };
-        Self {
-            multiplier,
-            addend,
-            shift,
-        }
+        Self { multiplier, addend, shift }
     }
 
     #[inline(always)]

@@ -58,9 +58,7 @@ unsafe impl<F: Format> Lanes for Half<F> {
     #[inline(always)]
     unsafe fn combine_block<O: Operation>(local: Narrow, incoming: Narrow) -> Narrow {
         if let Some(winner) = O::WINNER {
-            return zip(local, incoming, |local, incoming| {
-                pick::<F>(winner, local, incoming)
-            });
+            return zip(local, incoming, |local, incoming| pick::<F>(winner, local, incoming));
         }
         // SAFETY: the caller says that the CPU has what `F` was written for.
         unsafe {
@@ -104,11 +102,7 @@ fn pick<F: Format>(winner: Winner, left: u16, right: u16) -> u16 {
         Winner::Larger => first.max(second),
     }) as u16;
     let is_nan = |bits: u16| (bits & 0x7fff) as i16 > F::INFINITY as i16;
-    if is_nan(left) | is_nan(right) {
-        u16::MAX
-    } else {
-        picked
-    }
+    if is_nan(left) | is_nan(right) { u16::MAX } else { picked }
 }
 
 /// Splits each of the pairs of neighbours in two. So no instruction has to move a lane.
@@ -167,12 +161,7 @@ impl Format for Bf16 {
 
     #[inline(always)]
     unsafe fn widen_block(block: Narrow) -> Wide {
-        split_pairs(block, |pair| {
-            (
-                f32::from_bits(pair << 16),
-                f32::from_bits(pair & 0xffff_0000),
-            )
-        })
+        split_pairs(block, |pair| (f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)))
     }
 
     #[inline(always)]
@@ -199,11 +188,7 @@ impl Format for F16 {
         const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
         let magnitude = u32::from(bits & 0x7fff) << 13;
         let value = (f32::from_bits(magnitude) * REBIAS).to_bits();
-        let special = if magnitude as i32 >= 0x7c00 << 13 {
-            0x7f80_0000
-        } else {
-            0
-        };
+        let special = if magnitude as i32 >= 0x7c00 << 13 { 0x7f80_0000 } else { 0 };
         f32::from_bits(value | special | (u32::from(bits & 0x8000) << 16))
     }
 
@@ -227,9 +212,7 @@ impl Format for F16 {
 
     #[inline(always)]
     unsafe fn widen_block(block: Narrow) -> Wide {
-        split_pairs(block, |pair| {
-            (Self::widen(pair as u16), Self::widen((pair >> 16) as u16))
-        })
+        split_pairs(block, |pair| (Self::widen(pair as u16), Self::widen((pair >> 16) as u16)))
     }
 
     #[inline(always)]

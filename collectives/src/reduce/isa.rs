@@ -97,10 +97,7 @@ impl Isa {
         if self.is_available() {
             Ok(self)
         } else {
-            Err(IsaError::Unavailable {
-                asked: self,
-                best: Self::detect(),
-            })
+            Err(IsaError::Unavailable { asked: self, best: Self::detect() })
         }
     }
 }
@@ -123,12 +120,7 @@ impl fmt::Display for Isa {
 /// one. Decided at the first call, for the life of the process.
 pub fn isa() -> Isa {
     static CHOSEN: OnceLock<Isa> = OnceLock::new();
-    *CHOSEN.get_or_init(|| {
-        Isa::from_environment()
-            .ok()
-            .flatten()
-            .unwrap_or_else(Isa::detect)
-    })
+    *CHOSEN.get_or_init(|| Isa::from_environment().ok().flatten().unwrap_or_else(Isa::detect))
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -52,10 +52,7 @@ pub(super) unsafe fn combine<L: Lanes, O: Operation>(
         let mut offset = 0;
         while offset < last {
             let result = L::combine_block::<O>(read(local, offset), read(incoming, offset));
-            target
-                .add(offset)
-                .cast::<L::Block>()
-                .write_unaligned(result);
+            target.add(offset).cast::<L::Block>().write_unaligned(result);
             offset += block;
             keep_one_block_per_turn();
         }
@@ -80,9 +77,7 @@ unsafe fn combine_short<L: Lanes, O: Operation>(
         unsafe {
             let left = local.add(index).read_unaligned();
             let right = incoming.add(index).read_unaligned();
-            target
-                .add(index)
-                .write_unaligned(L::combine::<O>(left, right));
+            target.add(index).write_unaligned(L::combine::<O>(left, right));
         }
         keep_one_block_per_turn();
     }
@@ -108,9 +103,7 @@ pub(super) unsafe fn divide<L: Lanes>(target: *mut u8, elements: usize, ranks: u
             // unaligned and any bits are one.
             unsafe {
                 let element = target.add(index).read_unaligned();
-                target
-                    .add(index)
-                    .write_unaligned(L::divide(element, divisor));
+                target.add(index).write_unaligned(L::divide(element, divisor));
             }
             keep_one_block_per_turn();
         }

@@ -78,12 +78,7 @@ fn compiled_for(isa: Isa, data_type: DataType, op: ReduceOp, ranks: u32) -> Kern
         _ => functions::<level::Scalar>(data_type, op),
     };
     let finish = (op == ReduceOp::Avg).then_some(finish);
-    Kernel {
-        element_bytes: data_type.size(),
-        combine,
-        finish,
-        ranks,
-    }
+    Kernel { element_bytes: data_type.size(), combine, finish, ranks }
 }
 
 fn functions<V: Level>(data_type: DataType, op: ReduceOp) -> (CombineFn, FinishFn) {

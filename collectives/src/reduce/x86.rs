@@ -30,12 +30,8 @@ impl Format for F16c {
         // caller says that the CPU has F16C.
         unsafe {
             let [a, b, c, d]: [__m128i; 4] = transmute(block);
-            let wide: [__m256; 4] = [
-                _mm256_cvtph_ps(a),
-                _mm256_cvtph_ps(b),
-                _mm256_cvtph_ps(c),
-                _mm256_cvtph_ps(d),
-            ];
+            let wide: [__m256; 4] =
+                [_mm256_cvtph_ps(a), _mm256_cvtph_ps(b), _mm256_cvtph_ps(c), _mm256_cvtph_ps(d)];
             transmute(wide)
         }
     }

@@ -23,10 +23,7 @@ fn seeded() -> SmallRng {
 }
 
 fn available() -> Vec<Isa> {
-    Isa::ALL
-        .into_iter()
-        .filter(|isa| isa.is_available())
-        .collect()
+    Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect()
 }
 
 /// One element from 64 bits: the type's width of them.
@@ -57,9 +54,7 @@ fn random_element(data_type: DataType, rng: &mut SmallRng) -> Vec<u8> {
 }
 
 fn random_elements(data_type: DataType, elements: usize, rng: &mut SmallRng) -> Vec<u8> {
-    (0..elements)
-        .flat_map(|_| random_element(data_type, rng))
-        .collect()
+    (0..elements).flat_map(|_| random_element(data_type, rng)).collect()
 }
 
 /// `bytes` in memory that starts `offset` bytes after a multiple of 64, guarded on both sides.
@@ -74,11 +69,7 @@ impl Placed {
         let mut memory = vec![GUARD_BYTE; bytes.len() + 2 * GUARD + 128];
         let start = memory.as_ptr().addr().wrapping_neg() % 64 + 64 + offset + 16;
         memory[start..start + bytes.len()].copy_from_slice(bytes);
-        Self {
-            memory,
-            start,
-            length: bytes.len(),
-        }
+        Self { memory, start, length: bytes.len() }
     }
 
     fn pointer(&mut self) -> *mut u8 {
@@ -92,10 +83,7 @@ impl Placed {
     fn assert_guarded(&self) {
         let end = self.start + self.length;
         let outside = self.memory[..self.start].iter().chain(&self.memory[end..]);
-        assert!(
-            outside.copied().all(|byte| byte == GUARD_BYTE),
-            "bytes outside were written"
-        );
+        assert!(outside.copied().all(|byte| byte == GUARD_BYTE), "bytes outside were written");
     }
 }
 
@@ -115,10 +103,7 @@ fn assert_same(data_type: DataType, got: &[u8], want: &[u8], what: &dyn std::fmt
     assert_eq!(got.len(), want.len(), "{what:?}");
     for (index, (got, want)) in got.chunks(size).zip(want.chunks(size)).enumerate() {
         let both_nan = oracle::is_nan(data_type, got) && oracle::is_nan(data_type, want);
-        assert!(
-            got == want || both_nan,
-            "{what:?}: element {index} is {got:x?}, not {want:x?}"
-        );
+        assert!(got == want || both_nan, "{what:?}: element {index} is {got:x?}, not {want:x?}");
     }
 }
 
@@ -126,42 +111,24 @@ fn assert_same(data_type: DataType, got: &[u8], want: &[u8], what: &dyn std::fmt
 fn expected(data_type: DataType, op: ReduceOp, left: &[u8], right: &[u8]) -> Vec<u8> {
     let size = data_type.size();
     let pairs = left.chunks(size).zip(right.chunks(size));
-    pairs
-        .flat_map(|(left, right)| oracle::combine(data_type, op, left, right))
-        .collect()
+    pairs.flat_map(|(left, right)| oracle::combine(data_type, op, left, right)).collect()
 }
 
 fn check(case: Case, left: &[u8], right: &[u8], want: &[u8]) {
     let kernel = kernel_for(case.isa, case.data_type, case.op, 2).expect("available");
     assert_eq!(kernel.element_bytes, case.data_type.size());
     let elements = left.len() / kernel.element_bytes;
-    let old = if case.in_place {
-        left
-    } else {
-        &vec![0x77; left.len()]
-    };
+    let old = if case.in_place { left } else { &vec![0x77; left.len()] };
     let mut target = Placed::new(old, case.offsets[0]);
     let mut local = Placed::new(left, case.offsets[1]);
     let mut incoming = Placed::new(right, case.offsets[2]);
-    let operand = if case.in_place {
-        target.pointer()
-    } else {
-        local.pointer()
-    };
+    let operand = if case.in_place { target.pointer() } else { local.pointer() };
     // SAFETY: all three are `elements` elements long and apart, or the first two are the same.
     unsafe { (kernel.combine)(target.pointer(), operand, incoming.pointer(), elements) };
     assert_same(case.data_type, target.bytes(), want, &case);
     target.assert_guarded();
-    assert_eq!(
-        incoming.bytes(),
-        right,
-        "{case:?}: the incoming operand was written"
-    );
-    assert_eq!(
-        local.bytes(),
-        left,
-        "{case:?}: the local operand was written"
-    );
+    assert_eq!(incoming.bytes(), right, "{case:?}: the incoming operand was written");
+    assert_eq!(local.bytes(), left, "{case:?}: the local operand was written");
 }
 
 /// Calls `run` with every available instruction set, type and operation.
@@ -185,18 +152,7 @@ fn every_length_up_to_130_and_larger_primes_equal_the_oracle() {
             let want = expected(data_type, op, &left, &right);
             for in_place in [false, true] {
                 let offsets = std::array::from_fn(|_| rng.random_range(0..16));
-                check(
-                    Case {
-                        isa,
-                        data_type,
-                        op,
-                        offsets,
-                        in_place,
-                    },
-                    &left,
-                    &right,
-                    &want,
-                );
+                check(Case { isa, data_type, op, offsets, in_place }, &left, &right, &want);
             }
         }
     });
@@ -218,18 +174,7 @@ fn every_alignment_of_every_pointer_equals_the_oracle() {
                     [offset, offset * 5 % 16, offset * 11 % 16],
                 ] {
                     for in_place in [false, true] {
-                        check(
-                            Case {
-                                isa,
-                                data_type,
-                                op,
-                                offsets,
-                                in_place,
-                            },
-                            &left,
-                            &right,
-                            &want,
-                        );
+                        check(Case { isa, data_type, op, offsets, in_place }, &left, &right, &want);
                     }
                 }
             }
@@ -241,26 +186,12 @@ fn every_alignment_of_every_pointer_equals_the_oracle() {
 fn every_pair_of_edge_values_equals_the_oracle() {
     for_each_kernel(|isa, data_type, op| {
         let edges = oracle::edges(data_type);
-        let both = || {
-            edges
-                .iter()
-                .flat_map(|&left| edges.iter().map(move |&right| (left, right)))
-        };
-        let left: Vec<u8> = both()
-            .flat_map(|(left, _)| element(data_type, left))
-            .collect();
-        let right: Vec<u8> = both()
-            .flat_map(|(_, right)| element(data_type, right))
-            .collect();
+        let both = || edges.iter().flat_map(|&left| edges.iter().map(move |&right| (left, right)));
+        let left: Vec<u8> = both().flat_map(|(left, _)| element(data_type, left)).collect();
+        let right: Vec<u8> = both().flat_map(|(_, right)| element(data_type, right)).collect();
         let want = expected(data_type, op, &left, &right);
         check(
-            Case {
-                isa,
-                data_type,
-                op,
-                offsets: [1, 2, 3],
-                in_place: false,
-            },
+            Case { isa, data_type, op, offsets: [1, 2, 3], in_place: false },
             &left,
             &right,
             &want,
@@ -285,13 +216,7 @@ fn every_16_bit_float_added_to_a_few_equals_the_oracle() {
             ] {
                 let others = other.to_ne_bytes().repeat(1 << 16);
                 let want = expected(data_type, op, &all, &others);
-                let case = Case {
-                    isa,
-                    data_type,
-                    op,
-                    offsets: [0; 3],
-                    in_place: true,
-                };
+                let case = Case { isa, data_type, op, offsets: [0; 3], in_place: true };
                 check(case, &all, &others, &want);
             }
         }
@@ -301,26 +226,7 @@ fn every_16_bit_float_added_to_a_few_equals_the_oracle() {
 #[test]
 fn average_divides_as_the_oracle_for_every_type_and_any_number_of_ranks() {
     let mut rng = seeded();
-    let fixed = [
-        0,
-        1,
-        2,
-        3,
-        5,
-        6,
-        7,
-        8,
-        100,
-        127,
-        128,
-        129,
-        255,
-        256,
-        257,
-        641,
-        1 << 31,
-        u32::MAX,
-    ];
+    let fixed = [0, 1, 2, 3, 5, 6, 7, 8, 100, 127, 128, 129, 255, 256, 257, 641, 1 << 31, u32::MAX];
     for isa in available() {
         for data_type in DataType::ALL {
             let drawn: Vec<u32> = (0..20).map(|_| rng.random::<u32>() >> 8).collect();
@@ -340,19 +246,12 @@ fn check_average(isa: Isa, data_type: DataType, ranks: u32, elements: usize, rng
     let divided = sum.chunks(data_type.size());
     let want = match ranks {
         0 | 1 => sum.clone(),
-        _ => divided
-            .flat_map(|sum| oracle::divide(data_type, sum, ranks))
-            .collect(),
+        _ => divided.flat_map(|sum| oracle::divide(data_type, sum, ranks)).collect(),
     };
     let mut target = Placed::new(&sum, rng.random_range(0..16));
     // SAFETY: the target is `elements` elements long.
     unsafe { finish(target.pointer(), elements, kernel.ranks) };
-    assert_same(
-        data_type,
-        target.bytes(),
-        &want,
-        &(isa, data_type, ranks, elements),
-    );
+    assert_same(data_type, target.bytes(), &want, &(isa, data_type, ranks, elements));
     target.assert_guarded();
 }
 
@@ -370,11 +269,7 @@ fn half_precision_rounds_to_even_on_and_beside_every_midpoint() {
     for bits in 0..0x7c00_u16 {
         let here = half::f16::from_bits(bits).to_f32_const();
         let next = half::f16::from_bits(bits + 1).to_f32_const();
-        let middle = if next.is_infinite() {
-            65520.0
-        } else {
-            f32::midpoint(here, next)
-        };
+        let middle = if next.is_infinite() { 65520.0 } else { f32::midpoint(here, next) };
         for near in [middle.next_down(), middle, middle.next_up(), here] {
             for value in [near, -near] {
                 let want = half::f16::from_f32_const(value).to_bits();
@@ -382,11 +277,7 @@ fn half_precision_rounds_to_even_on_and_beside_every_midpoint() {
             }
         }
         assert_eq!(F16::widen(bits).to_bits(), here.to_bits(), "{bits:#x}");
-        assert_eq!(
-            F16::widen(bits | 0x8000).to_bits(),
-            (-here).to_bits(),
-            "{bits:#x}"
-        );
+        assert_eq!(F16::widen(bits | 0x8000).to_bits(), (-here).to_bits(), "{bits:#x}");
     }
     assert_eq!(F16::narrow(f32::MAX), 0x7c00);
     assert_eq!(F16::narrow(f32::from_bits(1)), 0);
@@ -403,16 +294,8 @@ fn division_by_multiplication_is_exact() {
             assert_eq!(u32::from(bytes.divide(number)), u32::from(number) / divisor);
         }
         for multiple in [0, 1, 2, 1000, u32::MAX / divisor, u32::MAX / divisor - 1] {
-            for number in [
-                multiple * divisor,
-                (multiple * divisor).wrapping_sub(1),
-                u32::MAX,
-            ] {
-                assert_eq!(
-                    words.divide(number),
-                    number / divisor,
-                    "{number} / {divisor}"
-                );
+            for number in [multiple * divisor, (multiple * divisor).wrapping_sub(1), u32::MAX] {
+                assert_eq!(words.divide(number), number / divisor, "{number} / {divisor}");
             }
         }
         let wide = u64::from(divisor);
@@ -428,10 +311,7 @@ fn division_by_multiplication_is_exact() {
 fn an_unknown_instruction_set_is_an_error_that_lists_the_known_ones() {
     let error = Isa::usable("avx9").expect_err("no such set");
     let message = error.to_string();
-    assert!(
-        message.contains(ISA_VARIABLE) && message.contains("'avx9'"),
-        "{message}"
-    );
+    assert!(message.contains(ISA_VARIABLE) && message.contains("'avx9'"), "{message}");
     assert!(message.contains("scalar, avx2, avx512, neon"), "{message}");
 }
 
@@ -439,10 +319,7 @@ fn an_unknown_instruction_set_is_an_error_that_lists_the_known_ones() {
 fn an_instruction_set_that_the_cpu_lacks_is_an_error_that_names_the_best_it_has() {
     let absent = Isa::ALL.into_iter().filter(|isa| !isa.is_available());
     for asked in absent {
-        let want = IsaError::Unavailable {
-            asked,
-            best: Isa::detect(),
-        };
+        let want = IsaError::Unavailable { asked, best: Isa::detect() };
         assert_eq!(Isa::usable(asked.name()), Err(want.clone()));
         let kernel = kernel_for(asked, DataType::F32, ReduceOp::Sum, 2);
         assert_eq!(kernel.expect_err("not available"), want);

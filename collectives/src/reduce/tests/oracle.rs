@@ -47,12 +47,12 @@ float!(double, f64);
 /// The bytes of `left ⊕ right`.
 pub(super) fn combine(data_type: DataType, op: ReduceOp, left: &[u8], right: &[u8]) -> Vec<u8> {
     match data_type {
-        DataType::F32 => single(op, from_bytes!(f32, left), from_bytes!(f32, right))
-            .to_ne_bytes()
-            .to_vec(),
-        DataType::F64 => double(op, from_bytes!(f64, left), from_bytes!(f64, right))
-            .to_ne_bytes()
-            .to_vec(),
+        DataType::F32 => {
+            single(op, from_bytes!(f32, left), from_bytes!(f32, right)).to_ne_bytes().to_vec()
+        }
+        DataType::F64 => {
+            double(op, from_bytes!(f64, left), from_bytes!(f64, right)).to_ne_bytes().to_vec()
+        }
         DataType::F16 => {
             let (left, right) = (from_bytes!(f16, left), from_bytes!(f16, right));
             let result = single(op, left.to_f32_const(), right.to_f32_const());
@@ -75,10 +75,7 @@ pub(super) fn combine(data_type: DataType, op: ReduceOp, left: &[u8], right: &[u
 macro_rules! quotient {
     ($type:ty, $bytes:expr, $ranks:expr) => {{
         let quotient = i128::from(from_bytes!($type, $bytes)) / i128::from($ranks);
-        <$type>::try_from(quotient)
-            .expect("no larger than the sum")
-            .to_ne_bytes()
-            .to_vec()
+        <$type>::try_from(quotient).expect("no larger than the sum").to_ne_bytes().to_vec()
     }};
 }
 
@@ -87,9 +84,7 @@ pub(super) fn divide(data_type: DataType, sum: &[u8], ranks: u32) -> Vec<u8> {
     let divisor = ranks as f32;
     match data_type {
         DataType::F32 => (from_bytes!(f32, sum) / divisor).to_ne_bytes().to_vec(),
-        DataType::F64 => (from_bytes!(f64, sum) / f64::from(ranks))
-            .to_ne_bytes()
-            .to_vec(),
+        DataType::F64 => (from_bytes!(f64, sum) / f64::from(ranks)).to_ne_bytes().to_vec(),
         DataType::F16 => {
             let quotient = from_bytes!(f16, sum).to_f32_const() / divisor;
             f16::from_f32_const(quotient).to_ne_bytes().to_vec()
