@@ -8,22 +8,28 @@
 //! | `join`, `connect` | joining a world, connecting a group |
 //! | `regroup` | split and shrink |
 //! | `tune` | agreeing on a cost table |
+//! | `fuzzing` | a parser for the fuzz targets |
 mod build_error;
 mod builder;
 mod calls;
 mod connect;
+pub(crate) mod fuzzing;
 mod join;
 mod regroup;
 mod scope;
 mod tune;
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use onepath_topology::{Rank, WorldSize};
 use onepath_transport::{NoTransport, Transport};
 
 use crate::algorithm::Algorithm;
+use crate::control::Endpoint;
+use crate::control::Counters;
 use crate::engine::{Engine, EngineConfig, IdlePolicy, Request, Ticket, Watch};
 use crate::error::CollectiveError;
 use crate::tuning::Tuning;
@@ -117,9 +123,25 @@ impl Communicator {
         engine.break_with(CollectiveError::Aborted { by: self.rank });
     }
 
+    /// Where this process listens for other ranks: its addresses, what it turned away, its events.
+    /// Nothing in a world of one rank.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.group.as_ref().map(|group| &group.endpoint)
+    }
+
     /// The cost table that chooses algorithms, as a file for [`TuningSource::File`].
     pub fn tuning_table(&self) -> Vec<u8> {
         self.engine.borrow().config().tuning.table().encode()
+    }
+
+    /// Where this process listens for the other ranks' connections; empty without a control plane.
+    pub fn listen_addresses(&self) -> &[SocketAddr] {
+        self.group.as_ref().map_or(&[], |group| group.endpoint.addresses())
+    }
+
+    /// What came to those addresses, by what became of it; nothing without a control plane.
+    pub fn connection_counters(&self) -> Option<Arc<Counters>> {
+        self.group.as_ref().map(|group| Arc::clone(group.endpoint.counters()))
     }
 
     /// The last operations and, after a failure, what was under way: for a log file.

@@ -6,7 +6,7 @@ use onepath_topology::{Nanos, Rank, WorldSize};
 use onepath_transport::wire::OperationId;
 
 use crate::call::CallDescription;
-use crate::control::{Control, DeathCause, Failure, OldestOperation, Progress};
+use crate::control::{Control, DeathCause, Departure, Failure, OldestOperation, Progress};
 use crate::error::CollectiveError;
 
 use super::EngineConfig;
@@ -72,6 +72,9 @@ impl Watch {
             if let Some(failure) = control.failure() {
                 return describe(failure, call);
             }
+            if let Some(departure) = control.departed(rank) {
+                return gone(rank, departure, call);
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
         closed
@@ -85,7 +88,8 @@ impl Watch {
         waiting_for: impl Iterator<Item = Rank>,
     ) -> Option<CollectiveError> {
         let call = oldest.map(|(_, call, _)| call);
-        if let Some(failure) = self.control.as_ref().and_then(Control::failure) {
+        let control = self.control.as_ref();
+        if let Some(failure) = control.filter(|c| c.failure_flag()).and_then(Control::failure) {
             return Some(describe(failure, call));
         }
         let (id, call, age) = oldest?;
@@ -117,10 +121,7 @@ impl Watch {
         let control = self.control.as_ref()?;
         missing.iter().find_map(|&rank| {
             let departure = control.departed(rank)?;
-            Some(match departure.reason {
-                Some(failure) => describe(failure, Some(call)),
-                None => CollectiveError::RankLeft { rank, call: Some(call) },
-            })
+            Some(gone(rank, departure, Some(call)))
         })
     }
 
@@ -155,6 +156,14 @@ impl Watch {
         };
         let late: Vec<Rank> = world.ranks().filter(behind).collect();
         (!late.is_empty()).then_some(late)
+    }
+}
+
+/// A rank that gave up because of another's death is not the one to be named.
+fn gone(rank: Rank, departure: Departure, call: Option<CallDescription>) -> CollectiveError {
+    match departure.reason {
+        Some(failure) => describe(failure, call),
+        None => CollectiveError::RankLeft { rank, call },
     }
 }
 
