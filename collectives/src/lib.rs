@@ -11,6 +11,7 @@
 //! | [`bootstrap`] | how ranks find and trust each other |
 //! | [`control`] | heartbeats, death, agreement on survivors |
 //! | [`recorder`] | the flight recorder |
+//! | `fuzzing` | private parsers, for the fuzz targets |
 
 pub mod algorithm;
 pub mod bootstrap;
@@ -19,6 +20,8 @@ pub mod communicator;
 pub mod control;
 mod engine;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod recorder;
 pub mod reduce;
 mod tuning;

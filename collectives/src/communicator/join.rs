@@ -111,7 +111,7 @@ fn meet(options: &Options, address: HostPort, card: &Card) -> Result<Vec<Card>, 
     options.world.ranks().zip(&blobs).map(|(rank, blob)| parse(rank, blob)).collect()
 }
 
-fn parse(rank: Rank, blob: &[u8]) -> Result<Card, BuildError> {
+pub(super) fn parse(rank: Rank, blob: &[u8]) -> Result<Card, BuildError> {
     serde_json::from_slice(blob)
         .map_err(|error| BuildError::Card { rank, problem: error.to_string() })
 }

@@ -16,6 +16,7 @@
 //! | `driver`, `link`, `message` | the task of a session, its connections, what goes over them |
 //! | `mesh`, `heartbeat`, `membership` | the decisions, without I/O and clock |
 //! | `failure`, `event`, `counters` | what is reported |
+//! | `fuzzing` | parsers for the fuzz targets |
 
 mod accept;
 mod counters;
@@ -24,6 +25,7 @@ mod driver;
 mod endpoint;
 mod event;
 mod failure;
+pub(crate) mod fuzzing;
 mod handle;
 mod heartbeat;
 mod hello;

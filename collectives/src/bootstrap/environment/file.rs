@@ -25,8 +25,16 @@ impl Launch {
     /// local_world_size = 4  # and ONEPATH_LOCAL_WORLD_SIZE are read
     /// ```
     pub fn from_file(path: &Path, lookup: Lookup<'_>) -> Result<Self, LaunchError> {
-        let content = read_file(path)?;
-        let file: LaunchFile = toml::from_str(&content).map_err(|error| {
+        Self::from_text(path, &read_file(path)?, lookup)
+    }
+
+    /// As [`from_file`](Self::from_file), from the content of the file.
+    pub(crate) fn from_text(
+        path: &Path,
+        content: &str,
+        lookup: Lookup<'_>,
+    ) -> Result<Self, LaunchError> {
+        let file: LaunchFile = toml::from_str(content).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let line = 1 + content
                 .bytes()

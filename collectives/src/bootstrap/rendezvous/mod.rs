@@ -11,6 +11,7 @@
 //! | `server`, `session`, `waiting_room` | the store: listening, one connection, strangers |
 //! | `client` | a member's connection |
 //! | `error` | what a member may be told |
+//! | `fuzzing` | parsers for the fuzz targets |
 
 use std::fmt;
 use std::io;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 mod client;
 mod error;
 mod failure;
+pub(crate) mod fuzzing;
 mod message;
 mod server;
 mod session;
