@@ -10,11 +10,11 @@
 //! |---|---|
 //! | `ring` | the connections of the bare loop |
 //! | `exchange` | the bare loop itself |
-//! | `copy` | memcpy between mapped buffers |
+//! | `memory` | memcpy between mapped buffers |
 //! | `mapped` | the mapped buffers |
-mod copy;
 mod exchange;
 mod mapped;
+mod memory;
 mod ring;
 
 use std::io;
@@ -25,8 +25,8 @@ use onepath_topology::{Rank, WorldSize};
 use crate::buffer::Buffer;
 use crate::measure::{Slowest, Times, iterations_by_time, warm_up};
 
-use copy::Copy;
 use exchange::Exchange;
+use memory::MemoryCopy;
 use ring::Ring;
 
 const CHUNKS: [usize; 3] = [64 << 10, 256 << 10, 1 << 20];
@@ -119,7 +119,7 @@ pub(crate) struct Series<'a> {
 #[derive(Debug)]
 enum Buffers<'a> {
     Tcp { ring: &'a Ring, source: Buffer<u8>, target: Buffer<u8> },
-    Local(Copy),
+    Local(MemoryCopy),
 }
 
 /// What each rank of an all-reduce of `size` bytes must send and receive at least.
@@ -146,7 +146,7 @@ impl Limits {
                 source: Buffer::filled(size, 1),
                 target: Buffer::filled(size, 0),
             },
-            None => Buffers::Local(Copy::new(size, moved)?),
+            None => Buffers::Local(MemoryCopy::new(size, moved)?),
         };
         let times = |way| (way, Times::new(iterations, Slowest::AtTheEnd));
         let ways = match self.ring {

@@ -8,13 +8,13 @@ use crate::measure::Timed;
 
 /// Copies of the bytes that an all-reduce moves.
 #[derive(Debug)]
-pub(super) struct Copy {
+pub(super) struct MemoryCopy {
     source: Mapped,
     target: Mapped,
     moved: usize,
 }
 
-impl Copy {
+impl MemoryCopy {
     /// Two buffers of `size` bytes, between which `moved` bytes are copied, from the beginning
     /// again at the end.
     pub(super) fn new(size: usize, moved: usize) -> Result<Self, LimitError> {
@@ -23,7 +23,7 @@ impl Copy {
     }
 }
 
-impl Timed for Copy {
+impl Timed for MemoryCopy {
     type Error = LimitError;
 
     fn prepare(&mut self) {
