@@ -24,7 +24,11 @@ pub(crate) enum SizeError {
         text: String,
     },
     /// `--min` above `--max`.
-    #[error("--min {} is above --max {}: the smaller one goes to --min", Bytes(*.min), Bytes(*.max))]
+    #[error(
+        "--min {} is above --max {}: the smaller one goes to --min",
+        Bytes(*.min),
+        Bytes(*.max)
+    )]
     Order {
         /// Bytes of `--min`.
         min: usize,

@@ -33,9 +33,8 @@ impl Line for LimitRow {
         let names = ["size", "moved", "median", "algbw", "busbw", "chunk", "connections"];
         let units = ["(B)", "(B)", "(us)", "(GB/s)", "(GB/s)", "", ""];
         let line = |[size, moved, median, algbw, busbw, chunk, connections]: [&str; 7]| {
-            format!(
-                "#{size:>11}{moved:>12}{median:>11}{algbw:>8}{busbw:>8}{chunk:>8}{connections:>13}\n"
-            )
+            let first = format!("#{size:>11}{moved:>12}{median:>11}{algbw:>8}{busbw:>8}");
+            format!("{first}{chunk:>8}{connections:>13}\n")
         };
         let both = line(names) + &line(units);
         without_trailing_blanks(&both)
