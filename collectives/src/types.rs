@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use half::{bf16, f16};
 
+use crate::bootstrap::shown;
+
 /// The type of one element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -121,7 +123,7 @@ impl ReduceOp {
 pub struct UnknownName {
     /// What was being named.
     pub what: &'static str,
-    /// What was given.
+    /// What was given, cut to 80 characters, control characters escaped.
     pub value: String,
     /// The accepted names.
     pub accepted: String,
@@ -136,7 +138,7 @@ pub(crate) fn by_name<T: Copy>(
 ) -> Result<T, UnknownName> {
     all.iter().copied().find(|&item| name(item) == value).ok_or_else(|| UnknownName {
         what,
-        value: value.to_owned(),
+        value: shown(value),
         accepted: all.iter().map(|&item| name(item)).collect::<Vec<_>>().join(", "),
     })
 }
@@ -191,4 +193,18 @@ macro_rules! elements {
 elements! {
     f32 => F32, f64 => F64, f16 => F16, bf16 => Bf16,
     i8 => I8, i32 => I32, i64 => I64, u8 => U8, u32 => U32, u64 => U64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_is_told_in_one_short_line_with_what_would_be_right() {
+        let error = "su\nm".parse::<ReduceOp>().expect_err("no reduction");
+        let expected = "reduction 'su\\nm' is not known: use one of sum, prod, min, max, avg";
+        assert_eq!(error.to_string(), expected);
+        let error = "x".repeat(1_000).parse::<DataType>().expect_err("no type");
+        assert!(error.to_string().len() < 200, "{error}");
+    }
 }

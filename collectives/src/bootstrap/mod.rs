@@ -45,7 +45,7 @@ pub fn process_environment(name: &str) -> Option<String> {
 }
 
 /// `value` as an error message shows it: at most 80 characters, control characters escaped.
-fn shown(value: &str) -> String {
+pub(crate) fn shown(value: &str) -> String {
     const LONGEST: usize = 80;
     let mut text: String = value
         .chars()
