@@ -1,7 +1,7 @@
 //! Shared memory between the ranks of one host.
 //!
 //! Each rank owns one memory file with a ring for what each local peer sends it. A sender copies a
-//! chunk into slots that stay in the cache, the receiver combines or stores straight out of them.
+//! chunk into slots that stay in the caches, the receiver combines or stores straight out of them.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -49,7 +49,7 @@ use send::Sender;
 
 /// Slots that one poll fills or empties for one peer, so that the other direction and the other
 /// peers get their turn while these bytes are in the cache.
-const BURST: usize = 2;
+const BURST: usize = 4;
 
 #[derive(Debug)]
 struct Peer {
