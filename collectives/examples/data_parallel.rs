@@ -27,10 +27,8 @@ struct Numbers(u64);
 impl Numbers {
     /// Uniform between -1 and 1.
     fn next(&mut self) -> f32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
     }
 }
@@ -47,11 +45,7 @@ impl Layer {
         let scale = (1.0 / inputs as f32).sqrt();
         let count = outputs * inputs + outputs;
         let parameters = (0..count).map(|_| numbers.next() * scale).collect();
-        Self {
-            inputs,
-            outputs,
-            parameters,
-        }
+        Self { inputs, outputs, parameters }
     }
 
     fn forward(&self, input: &[f32], last: bool) -> Vec<f32> {
@@ -59,8 +53,7 @@ impl Layer {
         let rows = weights.chunks_exact(self.inputs).zip(biases);
         let sums =
             rows.map(|(row, bias)| row.iter().zip(input).map(|(w, x)| w * x).sum::<f32>() + bias);
-        sums.map(|sum| if last { sum } else { sum.tanh() })
-            .collect()
+        sums.map(|sum| if last { sum } else { sum.tanh() }).collect()
     }
 
     /// Adds one sample's gradient and returns the gradient of the layer's input.
@@ -85,9 +78,7 @@ impl Layer {
 fn sample(step: usize, index: usize) -> (Vec<f32>, Vec<f32>) {
     let mut numbers = Numbers(SEED ^ ((step * BATCH + index) as u64 * 7_919 + 1));
     let input: Vec<f32> = (0..WIDTHS[0]).map(|_| numbers.next()).collect();
-    let output = (0..WIDTHS[3])
-        .map(|o| (input[o] * 2.0 + input[o + 8]).sin())
-        .collect();
+    let output = (0..WIDTHS[3]).map(|o| (input[o] * 2.0 + input[o + 8]).sin()).collect();
     (input, output)
 }
 
@@ -109,30 +100,21 @@ fn step(
         for (l, layer) in layers.iter().enumerate() {
             passed.push(layer.forward(&passed[l], l + 1 == layers.len()));
         }
-        let error: Vec<f32> = passed[layers.len()]
-            .iter()
-            .zip(&wanted)
-            .map(|(y, t)| y - t)
-            .collect();
+        let error: Vec<f32> =
+            passed[layers.len()].iter().zip(&wanted).map(|(y, t)| y - t).collect();
         loss[0] += error.iter().map(|e| e * e).sum::<f32>() / 2.0 / count;
         deltas.push(error.into_iter().map(|e| e / count).collect());
         activations.push(passed);
     }
-    let mut gradients: Vec<Vec<f32>> = layers
-        .iter()
-        .map(|l| vec![0.0; l.parameters.len()])
-        .collect();
+    let mut gradients: Vec<Vec<f32>> =
+        layers.iter().map(|l| vec![0.0; l.parameters.len()]).collect();
     communicator.scope(|scope| {
         let mut buckets: Vec<Handle<'_, &mut [f32]>> = Vec::new();
         for (l, gradient) in gradients.iter_mut().enumerate().rev() {
             for (passed, delta) in activations.iter().zip(&mut deltas) {
                 let before = layers[l].backward(&passed[l], delta, gradient);
                 // The derivative of tanh, from its value.
-                *delta = before
-                    .iter()
-                    .zip(&passed[l])
-                    .map(|(b, y)| b * (1.0 - y * y))
-                    .collect();
+                *delta = before.iter().zip(&passed[l]).map(|(b, y)| b * (1.0 - y * y)).collect();
                 scope.progress()?;
             }
             buckets.push(scope.all_reduce(gradient, ReduceOp::Avg)?);
@@ -153,15 +135,11 @@ fn step(
 
 fn train(communicator: &Communicator) -> Result<Vec<f32>, Box<dyn Error>> {
     let mut numbers = Numbers(SEED);
-    let mut layers: Vec<Layer> = WIDTHS
-        .windows(2)
-        .map(|w| Layer::new(w[0], w[1], &mut numbers))
-        .collect();
+    let mut layers: Vec<Layer> =
+        WIDTHS.windows(2).map(|w| Layer::new(w[0], w[1], &mut numbers)).collect();
     let (rank, ranks) = (communicator.rank().index(), communicator.world_size().get());
     let share = rank * BATCH / ranks..(rank + 1) * BATCH / ranks;
-    (0..STEPS)
-        .map(|number| step(&mut layers, communicator, number, share.clone()))
-        .collect()
+    (0..STEPS).map(|number| step(&mut layers, communicator, number, share.clone())).collect()
 }
 
 /// Trains as one rank of a world, and on rank 0 once more alone, and compares.
@@ -183,7 +161,7 @@ fn rank() -> Result<(), Box<dyn Error>> {
         }
         if (many - one).abs() > ROUNDING * one.abs() {
             return Err(
-                format!("step {number}: loss {many} with {ranks} ranks, {one} alone").into(),
+                format!("step {number}: loss {many} with {ranks} ranks, {one} alone").into()
             );
         }
     }
@@ -193,9 +171,7 @@ fn rank() -> Result<(), Box<dyn Error>> {
 
 /// Starts the ranks and waits for them.
 fn start() -> Result<(), Box<dyn Error>> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let mut children = Vec::new();
     for rank in 0..RANKS {
         let child = Command::new(std::env::current_exe()?)
@@ -210,21 +186,11 @@ fn start() -> Result<(), Box<dyn Error>> {
     for child in &mut children {
         failed |= !child.wait()?.success();
     }
-    if failed {
-        Err("a rank failed".into())
-    } else {
-        Ok(())
-    }
+    if failed { Err("a rank failed".into()) } else { Ok(()) }
 }
 
 fn main() -> ExitCode {
-    let launched = [
-        "RANK",
-        "OMPI_COMM_WORLD_RANK",
-        "PMI_RANK",
-        "SLURM_PROCID",
-        "ONEPATH_RANK",
-    ];
+    let launched = ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID", "ONEPATH_RANK"];
     let is_rank = launched.iter().any(|name| std::env::var_os(name).is_some());
     match if is_rank { rank() } else { start() } {
         Ok(()) => ExitCode::SUCCESS,

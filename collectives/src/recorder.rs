@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use onepath_topology::{Nanos, Rank};
 
-use crate::call::CallDescription;
+use crate::call::{CallDescription, CallKind};
 use crate::error::CollectiveError;
 
 /// Operations that are kept.
@@ -62,6 +62,14 @@ impl Recorder {
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         let split = if self.records.len() < RECORDED { 0 } else { self.next };
         self.records[split..].iter().chain(&self.records[..split])
+    }
+
+    /// The collective with this number, while it is recorded.
+    pub(crate) fn collective(&self, number: u64) -> Option<CallDescription> {
+        let is_it = |record: &&Record| {
+            record.number == number && record.call.kind != CallKind::PointToPoint
+        };
+        self.records.iter().find(is_it).map(|record| record.call)
     }
 
     pub(crate) fn failed(&mut self, error: &CollectiveError, me: Rank, now: Nanos) {

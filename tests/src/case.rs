@@ -308,3 +308,52 @@ impl<T: Sample> Output<T> {
         &self.0[self.0.len() - GUARD..]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_element_is_found_and_named() {
+        // The reduction of one rank's elements is not that of two.
+        let pools = Pools::new(2, 1_000, 1);
+        let case = Case {
+            class: Class::AllReduce,
+            algorithm: None,
+            data_type: DataType::I64,
+            op: Some(ReduceOp::Sum),
+            root: None,
+            in_place: true,
+            count: 10,
+            number: 3,
+        };
+        let error = case.run(&Communicator::alone(), &pools).expect_err("wrong");
+        let text = error.to_string();
+        assert!(error.collective().is_none());
+        assert!(text.starts_with("rank 0 of 1, case 3: all_reduce of 10 i64, sum"), "{text}");
+        assert!(text.contains("element 0 of the output is"), "{text}");
+    }
+
+    #[test]
+    fn an_element_beyond_the_output_is_found() {
+        let (pools, alone) = (Pools::new(1, 1_000, 1), Communicator::alone());
+        let case = Case {
+            class: Class::Barrier,
+            algorithm: None,
+            data_type: DataType::U8,
+            op: None,
+            root: None,
+            in_place: false,
+            count: 0,
+            number: 0,
+        };
+        let pool = pools.get::<u8>();
+        let bound = Bound::new(&case, &alone, &pool);
+        for at in [0, GUARD - 1, GUARD + 4, 2 * GUARD + 3] {
+            let mut output = Output::<u8>::new(4);
+            assert!(bound.check(&mut output, 0, &[u8::UNTOUCHED; 4]).is_ok());
+            output.0[at] = 1;
+            assert!(bound.check(&mut output, 0, &[]).is_err(), "{at}");
+        }
+    }
+}

@@ -7,7 +7,7 @@
 //! | [`watchdog`] | ends a process that hangs, naming what hung |
 //! | [`oracle`] | elements, inputs and right results, one element at a time |
 //! | [`case`] | one call with its arguments, made and checked |
-//! | [`product`] | all cases, and few that cover all pairs or triples of arguments |
+//! | [`product`] | all cases: the full product of what a call can be |
 //! | [`mixed`] | seeded random sequences of calls |
 //! | [`status`] | memory, descriptors and mappings of a process, as the kernel sees them |
 

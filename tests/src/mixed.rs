@@ -135,12 +135,11 @@ impl Mixed {
         let pool = self.pools.get::<i32>();
         let input = pool.input(None, communicator.rank().index());
         let part = |call: usize| call % MAX_OFFSET..call % MAX_OFFSET + count / (call + 1);
-        let mut buffers: Vec<Vec<i32>> = (0..calls).map(|call| input[part(call)].to_vec()).collect();
+        let mut buffers: Vec<Vec<i32>> =
+            (0..calls).map(|call| input[part(call)].to_vec()).collect();
         communicator.scope(|scope| {
-            let started: Result<Vec<_>, _> = buffers
-                .iter_mut()
-                .map(|buffer| scope.all_reduce(buffer, ReduceOp::Sum))
-                .collect();
+            let started: Result<Vec<_>, _> =
+                buffers.iter_mut().map(|buffer| scope.all_reduce(buffer, ReduceOp::Sum)).collect();
             // Every other one is waited for here, last first; the rest by the scope.
             started?.into_iter().rev().step_by(2).try_for_each(|handle| handle.wait().map(|_| ()))
         })?;
@@ -149,12 +148,7 @@ impl Mixed {
         if wrong { Err(StepError::Wrong(step)) } else { Ok(()) }
     }
 
-    fn ring(
-        &self,
-        step: Step,
-        count: usize,
-        communicator: &Communicator,
-    ) -> Result<(), StepError> {
+    fn ring(&self, step: Step, count: usize, communicator: &Communicator) -> Result<(), StepError> {
         let pool = self.pools.get::<i32>();
         let (rank, ranks) = (communicator.rank().index(), communicator.world_size().get());
         let (before, after) = ((rank + ranks - 1) % ranks, (rank + 1) % ranks);

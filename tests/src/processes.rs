@@ -8,10 +8,12 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::world::exclusive;
 
 /// Lines of one rank that are kept until they are read.
 const LINES: usize = 10_000;
@@ -20,6 +22,7 @@ const LINES: usize = 10_000;
 #[derive(Debug)]
 pub struct Processes {
     ranks: Vec<Process>,
+    _only: MutexGuard<'static, ()>,
 }
 
 #[derive(Debug)]
@@ -34,11 +37,8 @@ impl Processes {
     ///
     /// # Panics
     /// When a process cannot be started.
-    pub fn start(
-        program: &Path,
-        ranks: usize,
-        arguments: impl Fn(usize) -> Vec<String>,
-    ) -> Self {
+    pub fn start(program: &Path, ranks: usize, arguments: impl Fn(usize) -> Vec<String>) -> Self {
+        let only = exclusive();
         let start = |rank| {
             let child = Command::new(program)
                 .args(arguments(rank))
@@ -49,12 +49,12 @@ impl Processes {
             let child = child.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
             Process::new(child)
         };
-        Self { ranks: (0..ranks).map(start).collect() }
+        Self { ranks: (0..ranks).map(start).collect(), _only: only }
     }
 
-    /// Process number of a rank.
-    pub fn id(&self, rank: usize) -> u32 {
-        self.ranks[rank].child.id()
+    /// Process numbers of all ranks.
+    pub fn ids(&self) -> Vec<u32> {
+        self.ranks.iter().map(|process| process.child.id()).collect()
     }
 
     /// The next line that a rank writes.

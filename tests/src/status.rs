@@ -1,5 +1,6 @@
 //! What the kernel says of a process.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
@@ -37,20 +38,34 @@ pub fn named_shared_memory() -> io::Result<Vec<String>> {
     Ok(named.map(str::to_owned).collect())
 }
 
-/// Children of this process, running or not yet waited for.
-pub fn children() -> io::Result<Vec<u32>> {
-    let mut children = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let Some(id) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // A process may end while it is looked at.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { continue };
-        // The name in brackets may hold anything; state and parent follow it.
-        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let parent = rest.split_whitespace().nth(1).and_then(|parent| parent.parse().ok());
-        if parent == Some(std::process::id()) {
-            children.push(id);
+/// Whether there is a process `id`, running or not yet waited for.
+pub fn exists(id: u32) -> bool {
+    fs::exists(format!("/proc/{id}")).unwrap_or(true)
+}
+
+/// Ports of this process's listening TCP sockets.
+pub fn listening_ports() -> io::Result<BTreeSet<u16>> {
+    let mut inodes = BTreeSet::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        // A descriptor may be closed while the folder is read, as that of the folder is.
+        let Ok(target) = fs::read_link(entry?.path()) else { continue };
+        let inode = target.to_str().and_then(|name| name.strip_prefix("socket:["));
+        inodes.extend(inode.map(|inode| inode.trim_end_matches(']').to_owned()));
+    }
+    let mut ports = BTreeSet::new();
+    for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
+        for line in fs::read_to_string(table).unwrap_or_default().lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [_, local, _, state, .., _, _] = fields[..] else { continue };
+            let port =
+                local.rsplit_once(':').and_then(|(_, hex)| u16::from_str_radix(hex, 16).ok());
+            if state == LISTENING && fields.get(9).is_some_and(|inode| inodes.contains(*inode)) {
+                ports.extend(port);
+            }
         }
     }
-    Ok(children)
+    Ok(ports)
 }
+
+/// The kernel's number of the state of a listening socket.
+const LISTENING: &str = "0A";

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::TcpListener;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use onepath_collectives::Communicator;
@@ -16,6 +16,11 @@ use crate::watchdog::{Notes, Watchdog};
 /// Worlds of one process run one after the other: on few cores their time limits would mean
 /// nothing otherwise.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Waits until this process has no other world, and keeps it so.
+pub fn exclusive() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What a world is to be.
 #[derive(Clone, Debug)]
@@ -109,7 +114,7 @@ impl World {
     /// # Panics
     /// When a rank cannot join, or with the panic of the first rank that panicked.
     pub fn run<R: Send>(&self, body: impl Fn(Seat) -> R + Sync) -> Vec<R> {
-        let _only = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let _only = exclusive();
         let notes = Notes::new(self.ranks);
         let _watchdog = Watchdog::start(&self.label, self.limit, &notes);
         let port = free_port();

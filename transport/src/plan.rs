@@ -36,11 +36,7 @@ pub struct Span {
 impl Span {
     /// `length` bytes of `buffer` from `offset` on.
     pub const fn new(buffer: BufferId, offset: usize, length: usize) -> Self {
-        Self {
-            buffer,
-            offset,
-            length,
-        }
+        Self { buffer, offset, length }
     }
 
     /// One past the last byte.
@@ -69,25 +65,16 @@ pub struct After {
 
 impl After {
     /// Nothing to wait for.
-    pub const NOTHING: Self = Self {
-        receive: None,
-        send: None,
-    };
+    pub const NOTHING: Self = Self { receive: None, send: None };
 
     /// Wait for a receive flow.
     pub const fn receive(index: u32) -> Self {
-        Self {
-            receive: Some(index),
-            send: None,
-        }
+        Self { receive: Some(index), send: None }
     }
 
     /// Wait for a send flow.
     pub const fn send(index: u32) -> Self {
-        Self {
-            receive: None,
-            send: Some(index),
-        }
+        Self { receive: None, send: Some(index) }
     }
 }
 

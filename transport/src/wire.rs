@@ -181,11 +181,7 @@ impl ChunkHeader {
         };
         let length = half(4);
         if !(least..=most).contains(&length) {
-            return Err(WireError::Length {
-                found: length,
-                least,
-                most,
-            });
+            return Err(WireError::Length { found: length, least, most });
         }
         Ok(Self {
             kind,
@@ -235,15 +231,8 @@ mod tests {
     #[test]
     fn a_chunk_longer_than_the_limit_is_refused() {
         let mut bytes = [0; HEADER_BYTES];
-        ChunkHeader {
-            length: MAX_CHUNK_BYTES as u32 + 1,
-            ..header()
-        }
-        .encode(&mut bytes);
-        assert!(matches!(
-            ChunkHeader::decode(&bytes),
-            Err(WireError::Length { .. })
-        ));
+        ChunkHeader { length: MAX_CHUNK_BYTES as u32 + 1, ..header() }.encode(&mut bytes);
+        assert!(matches!(ChunkHeader::decode(&bytes), Err(WireError::Length { .. })));
     }
 
     #[test]

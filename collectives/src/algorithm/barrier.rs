@@ -19,10 +19,7 @@ pub(super) fn dissemination(shape: Shape, flows: &mut Flows<'_>) {
     for round in 0..rounds {
         let distance = 1 << round;
         flows.send((round, shape.ahead(distance), round), byte(round), heard);
-        let after = After {
-            receive: heard,
-            send: None,
-        };
+        let after = After { receive: heard, send: None };
         let target = byte(round + 1);
         let place = (round, shape.behind(distance), round);
         heard = flows.receive(place, target, Placement::Store, after);

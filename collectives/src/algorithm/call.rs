@@ -160,11 +160,7 @@ impl Call {
 
     /// The buffer that holds this rank's contribution.
     pub(super) const fn read_buffer(&self) -> BufferId {
-        if self.in_place {
-            BufferId::Output
-        } else {
-            BufferId::Input
-        }
+        if self.in_place { BufferId::Output } else { BufferId::Input }
     }
 
     /// A range of bytes of the contribution.

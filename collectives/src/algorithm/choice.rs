@@ -45,11 +45,7 @@ pub fn effective(
     scratch_limit: usize,
 ) -> Algorithm {
     let class = call.collective.class();
-    let wanted = if supports(class, algorithm) {
-        algorithm
-    } else {
-        substitute(class)
-    };
+    let wanted = if supports(class, algorithm) { algorithm } else { substitute(class) };
     let n = ranks.get();
     let two = call.element_bytes * 2;
     let needed = match (class, wanted) {
@@ -59,11 +55,7 @@ pub fn effective(
         (Class::Reduce, Algorithm::Tree) if n > 3 => two,
         _ => 0,
     };
-    if needed > scratch_limit {
-        Algorithm::Direct
-    } else {
-        wanted
-    }
+    if needed > scratch_limit { Algorithm::Direct } else { wanted }
 }
 
 const fn substitute(class: Class) -> Algorithm {

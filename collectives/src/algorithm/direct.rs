@@ -21,17 +21,10 @@ pub(super) fn scatter(
     for distance in 1..shape.n() {
         let peer = shape.ahead(distance);
         flows.send((0, peer, 0), raw(peer), None);
-        let local = if distance == 1 {
-            raw(shape.rank.index())
-        } else {
-            own
-        };
+        let local = if distance == 1 { raw(shape.rank.index()) } else { own };
         let finish = finish && distance + 1 == shape.n();
         let placement = Placement::Combine { local, finish };
-        let after = After {
-            receive: chain,
-            send: None,
-        };
+        let after = After { receive: chain, send: None };
         chain = flows.receive((0, shape.behind(distance), 0), own, placement, after);
     }
     chain

@@ -37,10 +37,7 @@ impl<'p> Flows<'p> {
         source: Span,
         receive: Option<u32>,
     ) -> Option<u32> {
-        let after = After {
-            receive,
-            send: None,
-        };
+        let after = After { receive, send: None };
         let flow = SendFlow {
             step: step as u32,
             peer: Rank::from_index(peer),
@@ -83,11 +80,7 @@ impl<'p> Flows<'p> {
 
     /// The latest receive with this target.
     pub(super) fn last_receive(&self, target: Span) -> Option<u32> {
-        let found = self
-            .plan
-            .receives
-            .iter()
-            .rposition(|flow| flow.target == target);
+        let found = self.plan.receives.iter().rposition(|flow| flow.target == target);
         found.map(|index| index as u32)
     }
 
@@ -110,12 +103,7 @@ impl<'p> Flows<'p> {
         finish: bool,
     ) {
         if target.length > 0 {
-            let action = LocalAction::Combine {
-                target,
-                local,
-                incoming,
-                finish,
-            };
+            let action = LocalAction::Combine { target, local, incoming, finish };
             self.plan.epilogue.push(action);
         }
     }

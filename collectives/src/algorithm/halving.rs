@@ -26,8 +26,7 @@ fn span_after(shape: Shape, rounds: usize) -> usize {
 
 /// Scratch of a reduce-scatter: partial sums of the segments at distances `1..⌊n/2⌋`.
 pub(super) fn scratch_bytes(call: &Call, ranks: WorldSize) -> usize {
-    call.bytes()
-        .saturating_mul((ranks.get() / 2).saturating_sub(1))
+    call.bytes().saturating_mul((ranks.get() / 2).saturating_sub(1))
 }
 
 /// Reduces segment `rank` into `own`. `raw(segment)` is this rank's contribution;
@@ -58,28 +57,14 @@ pub(super) fn scatter(
             } else {
                 (raw(segment), None)
             };
-            flows.send(
-                (round, shape.ahead(half), shape.n() - 1 - distance),
-                source,
-                receive,
-            );
+            flows.send((round, shape.ahead(half), shape.n() - 1 - distance), source, receive);
         }
         for distance in (0..whole - half).rev() {
             let segment = shape.ahead(distance);
-            let target = if distance == 0 {
-                own
-            } else {
-                partial(distance, segment)
-            };
+            let target = if distance == 0 { own } else { partial(distance, segment) };
             let local = if round == 0 { raw(segment) } else { target };
-            let placement = Placement::Combine {
-                local,
-                finish: finish && round + 1 == rounds,
-            };
-            let after = After {
-                receive: flows.last_receive(target),
-                send: None,
-            };
+            let placement = Placement::Combine { local, finish: finish && round + 1 == rounds };
+            let after = After { receive: flows.last_receive(target), send: None };
             let tag = shape.n() - 1 - (distance + half);
             flows.receive((round, shape.behind(half), tag), target, placement, after);
         }
@@ -111,11 +96,7 @@ pub(super) fn gather(
                 let source = place(shape.ahead(distance));
                 (source, flows.last_receive(source))
             };
-            flows.send(
-                (step, shape.behind(half), tag(distance + half)),
-                source,
-                receive,
-            );
+            flows.send((step, shape.behind(half), tag(distance + half)), source, receive);
         }
         for distance in half..whole {
             let target = place(shape.ahead(distance));

@@ -69,13 +69,8 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Every algorithm, in the order of their wire numbers.
-    pub const ALL: [Self; 5] = [
-        Self::Ring,
-        Self::HalvingDoubling,
-        Self::Direct,
-        Self::Tree,
-        Self::OneShot,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Ring, Self::HalvingDoubling, Self::Direct, Self::Tree, Self::OneShot];
 
     /// Its name, as options and tables spell it.
     pub const fn name(self) -> &'static str {
@@ -127,11 +122,7 @@ pub fn plan(
     plan: &mut Plan,
 ) {
     debug_assert!(shape.ranks.contains(shape.rank));
-    debug_assert!(
-        call.collective
-            .root()
-            .is_none_or(|root| shape.ranks.contains(root))
-    );
+    debug_assert!(call.collective.root().is_none_or(|root| shape.ranks.contains(root)));
     let mut flows = Flows::start(plan);
     let flows = &mut flows;
     if shape.ranks.get() == 1 {
@@ -146,12 +137,7 @@ pub fn plan(
             tree::broadcast(call, &tree::Node::new(shape, root, algorithm), flows);
         }
         Collective::Reduce { root } => {
-            tree::reduce(
-                call,
-                &tree::Node::new(shape, root, algorithm),
-                scratch_limit,
-                flows,
-            );
+            tree::reduce(call, &tree::Node::new(shape, root, algorithm), scratch_limit, flows);
         }
         Collective::AllToAll => direct::all_to_all(call, shape, flows),
         Collective::Barrier => barrier::dissemination(shape, flows),
@@ -208,11 +194,7 @@ fn reduce_scatter(
 ) {
     let length = call.bytes();
     let raw = |segment| call.source(segment * length, length);
-    let at = if call.in_place {
-        shape.rank.index() * length
-    } else {
-        0
-    };
+    let at = if call.in_place { shape.rank.index() * length } else { 0 };
     let own = Span::new(BufferId::Output, at, length);
     match algorithm {
         Algorithm::Ring => ring::reduce_scatter(call, shape, own, scratch_limit, flows),
@@ -231,11 +213,7 @@ fn reduce_scatter(
 fn all_gather(call: &Call, algorithm: Algorithm, shape: Shape, flows: &mut Flows<'_>) {
     let length = call.bytes();
     let place = |segment: usize| Span::new(BufferId::Output, segment * length, length);
-    let at = if call.in_place {
-        shape.rank.index() * length
-    } else {
-        0
-    };
+    let at = if call.in_place { shape.rank.index() * length } else { 0 };
     let own = call.source(at, length);
     match algorithm {
         Algorithm::Ring => ring::gather(shape, own, None, &place, 0, flows),

@@ -31,11 +31,7 @@ pub(super) fn all_reduce(call: &Call, shape: Shape, flows: &mut Flows<'_>) {
     let mut sum = operand(0);
     for rank in 1..shape.n() {
         // In place, the own contribution must not be overwritten before its turn has come.
-        let target = if call.in_place && rank <= own {
-            held(0)
-        } else {
-            output
-        };
+        let target = if call.in_place && rank <= own { held(0) } else { output };
         let finish = call.finish && rank + 1 == shape.n();
         flows.combine_after(target, sum, operand(rank), finish);
         sum = target;

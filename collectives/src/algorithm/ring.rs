@@ -52,18 +52,9 @@ pub(super) fn scatter(
             Partial::Output(segments) => (segments.span(own.buffer, shape.behind(index + 2)), None),
             Partial::Scratch(slots) => slots.fill(local.length),
         };
-        let placement = Placement::Combine {
-            local,
-            finish: finish && index == last,
-        };
-        let after = After {
-            receive: None,
-            send: emptied_by,
-        };
-        passed = (
-            target,
-            flows.receive((step, previous, step), target, placement, after),
-        );
+        let placement = Placement::Combine { local, finish: finish && index == last };
+        let after = After { receive: None, send: emptied_by };
+        passed = (target, flows.receive((step, previous, step), target, placement, after));
     }
     passed.1
 }
@@ -109,14 +100,6 @@ pub(super) fn reduce_scatter(
         let raw = |segment: usize| call.source(segment * length + at, bytes);
         let own = Span::new(own.buffer, own.offset + at, bytes);
         let first_step = block * steps(shape);
-        scatter(
-            shape,
-            &raw,
-            &mut partial,
-            own,
-            call.finish,
-            first_step,
-            flows,
-        );
+        scatter(shape, &raw, &mut partial, own, call.finish, first_step, flows);
     }
 }

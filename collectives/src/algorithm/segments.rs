@@ -17,22 +17,14 @@ pub(super) struct Segments {
 impl Segments {
     pub(super) fn of(call: &Call, shape: Shape) -> Self {
         let (short, longer) = (call.count / shape.n(), call.count % shape.n());
-        Self {
-            element_bytes: call.element_bytes,
-            short,
-            longer,
-        }
+        Self { element_bytes: call.element_bytes, short, longer }
     }
 
     /// One segment of a buffer.
     pub(super) fn span(self, buffer: BufferId, segment: usize) -> Span {
         let start = segment * self.short + segment.min(self.longer);
         let elements = self.short + usize::from(segment < self.longer);
-        Span::new(
-            buffer,
-            start * self.element_bytes,
-            elements * self.element_bytes,
-        )
+        Span::new(buffer, start * self.element_bytes, elements * self.element_bytes)
     }
 }
 
@@ -53,18 +45,12 @@ impl Blocks {
     pub(super) fn new(length: usize, element_bytes: usize, scratch_limit: usize) -> Self {
         let room = BLOCK_BYTES.min(scratch_limit / 2);
         let block = (room / element_bytes).max(1) * element_bytes;
-        Self {
-            length,
-            block: block.min(length),
-        }
+        Self { length, block: block.min(length) }
     }
 
     /// All in one block, for plans in which no rank needs scratch.
     pub(super) fn one(length: usize) -> Self {
-        Self {
-            length,
-            block: length,
-        }
+        Self { length, block: length }
     }
 
     /// Bytes of the longest block.
@@ -92,21 +78,14 @@ pub(super) struct Slots {
 
 impl Slots {
     pub(super) fn new(block: usize) -> Self {
-        Self {
-            block,
-            uses: 0,
-            emptied_by: [None; 2],
-        }
+        Self { block, uses: 0, emptied_by: [None; 2] }
     }
 
     /// The next slot with room for `length` bytes, and the send that its first writer waits for.
     pub(super) fn fill(&mut self, length: usize) -> (Span, Option<u32>) {
         let slot = self.uses % 2;
         self.uses += 1;
-        (
-            Span::new(BufferId::Scratch, slot * self.block, length),
-            self.emptied_by[slot],
-        )
+        (Span::new(BufferId::Scratch, slot * self.block, length), self.emptied_by[slot])
     }
 
     /// Notes which send reads the slot that was filled last.

@@ -31,12 +31,7 @@ impl Node {
             _ => 2,
         };
         let position = shape.behind(root.index());
-        Self {
-            root: root.index(),
-            n: shape.n(),
-            arity,
-            position,
-        }
+        Self { root: root.index(), n: shape.n(), arity, position }
     }
 
     fn is_root(&self) -> bool {
@@ -98,10 +93,7 @@ fn rise(node: &Node, rise: &Rise, flows: &mut Flows<'_>) -> (Option<u32>, Option
         let local = if index == 0 { rise.source } else { rise.sum };
         let finish = rise.finish && node.is_root() && index + 1 == count;
         let send = if index == 0 { rise.emptied_by } else { None };
-        let after = After {
-            receive: last,
-            send,
-        };
+        let after = After { receive: last, send };
         let placement = Placement::Combine { local, finish };
         last = flows.receive((step - 1, child, step - 1), rise.sum, placement, after);
     }
@@ -125,10 +117,7 @@ fn fall(
     let (source, done) = if node.is_root() {
         (source, done)
     } else {
-        (
-            whole,
-            flows.store((step - 1, node.parent(), step - 1), whole),
-        )
+        (whole, flows.store((step - 1, node.parent(), step - 1), whole))
     };
     for child in node.children() {
         flows.send((step, child, step), source, done);
@@ -141,13 +130,7 @@ pub(super) fn all_reduce(call: &Call, shape: Shape, flows: &mut Flows<'_>) {
     let node = Node::new(shape, Rank::new(0), Algorithm::Tree);
     let sum = Span::new(BufferId::Output, 0, call.bytes());
     let source = call.source(0, call.bytes());
-    let up = Rise {
-        source,
-        sum,
-        block: 0,
-        emptied_by: None,
-        finish: call.finish,
-    };
+    let up = Rise { source, sum, block: 0, emptied_by: None, finish: call.finish };
     let (done, _) = rise(&node, &up, flows);
     // The result overwrites partial sums that this rank has sent: it was computed from them, so
     // it cannot arrive before they have left.
@@ -178,19 +161,10 @@ pub(super) fn reduce(call: &Call, node: &Node, scratch_limit: usize, flows: &mut
     }
     let mut slots = Slots::new(blocks.longest());
     for (block, (at, bytes)) in blocks.iter().enumerate() {
-        let (sum, emptied_by) = if inner {
-            slots.fill(bytes)
-        } else {
-            (Span::new(BufferId::Output, at, bytes), None)
-        };
+        let (sum, emptied_by) =
+            if inner { slots.fill(bytes) } else { (Span::new(BufferId::Output, at, bytes), None) };
         let source = call.source(at, bytes);
-        let up = Rise {
-            source,
-            sum,
-            block,
-            emptied_by,
-            finish: call.finish,
-        };
+        let up = Rise { source, sum, block, emptied_by, finish: call.finish };
         let (_, sent) = rise(node, &up, flows);
         slots.emptied(sent);
     }

@@ -111,11 +111,7 @@ pub enum AuthError {
 
 impl From<io::Error> for AuthError {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            Self::Closed
-        } else {
-            Self::Io(error)
-        }
+        if error.kind() == io::ErrorKind::UnexpectedEof { Self::Closed } else { Self::Io(error) }
     }
 }
 
@@ -168,12 +164,7 @@ where
     send(stream, &hello(Side::Connector, &nonce)).await?;
     check_version(read_version(stream).await?)?;
     let theirs = read_nonce(stream, Side::Connector).await?;
-    let challenge = Challenge {
-        trust,
-        connector: nonce,
-        acceptor: theirs,
-        context,
-    };
+    let challenge = Challenge { trust, connector: nonce, acceptor: theirs, context };
     send(stream, &challenge.proof(Side::Connector)).await?;
     let mut verdict = [0; 1 + PROOF_BYTES];
     stream.read_exact(&mut verdict).await?;
@@ -202,12 +193,7 @@ where
     }
     let theirs = read_nonce(stream, Side::Acceptor).await?;
     send(stream, &ours).await?;
-    let challenge = Challenge {
-        trust,
-        connector: theirs,
-        acceptor: nonce,
-        context,
-    };
+    let challenge = Challenge { trust, connector: theirs, acceptor: nonce, context };
     let mut proof = [0; PROOF_BYTES];
     stream.read_exact(&mut proof).await?;
     let mut verdict = [REFUSED; 1 + PROOF_BYTES];
@@ -243,9 +229,7 @@ where
 {
     const MOST: u64 = 1 << 20;
     stream.shutdown().await?;
-    tokio::io::copy(&mut stream.take(MOST), &mut tokio::io::sink())
-        .await
-        .map(|_| ())
+    tokio::io::copy(&mut stream.take(MOST), &mut tokio::io::sink()).await.map(|_| ())
 }
 
 /// Reads magic and version; the first byte that is not ours ends it, so that garbage shorter than
@@ -261,9 +245,7 @@ async fn read_version<S: AsyncRead + Unpin>(stream: &mut S) -> Result<u16, AuthE
         filled += count;
         let known = filled.min(MAGIC.len());
         if preamble[..known] != MAGIC[..known] {
-            return Err(AuthError::NotOnepath {
-                first: preamble[..filled].to_vec(),
-            });
+            return Err(AuthError::NotOnepath { first: preamble[..filled].to_vec() });
         }
     }
     Ok(u16::from_le_bytes([preamble[8], preamble[9]]))
@@ -273,10 +255,7 @@ fn check_version(theirs: u16) -> Result<(), AuthError> {
     if theirs == VERSION {
         Ok(())
     } else {
-        Err(AuthError::VersionMismatch {
-            ours: VERSION,
-            theirs,
-        })
+        Err(AuthError::VersionMismatch { ours: VERSION, theirs })
     }
 }
 
@@ -316,9 +295,7 @@ impl Challenge<'_> {
 
     /// Compares in constant time.
     fn verify(&self, side: Side, proof: &[u8]) -> Result<(), AuthError> {
-        self.mac(side)
-            .verify_slice(proof)
-            .map_err(|_| AuthError::WrongSecret)
+        self.mac(side).verify_slice(proof).map_err(|_| AuthError::WrongSecret)
     }
 }
 

@@ -20,11 +20,7 @@ async fn both(
 
 #[tokio::test]
 async fn the_same_secret_or_none_on_both_sides_is_accepted() {
-    let trusts = [
-        secret("0123456789abcdef"),
-        Trust::LoopbackOnly,
-        Trust::Insecure,
-    ];
+    let trusts = [secret("0123456789abcdef"), Trust::LoopbackOnly, Trust::Insecure];
     for trust in &trusts {
         let (near, far) = both(trust, trust, (CONTEXT, CONTEXT)).await;
         near.and(far).expect("accepted");
@@ -56,10 +52,7 @@ async fn garbage_is_told_apart_from_a_wrong_secret_even_when_it_is_short() {
         let (mut near, mut far) = tokio::io::duplex(64);
         near.write_all(garbage).await.expect("write");
         let result = authenticate(&mut far, Side::Acceptor, &Trust::Insecure, CONTEXT).await;
-        assert!(
-            matches!(result, Err(AuthError::NotOnepath { .. })),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(AuthError::NotOnepath { .. })), "{result:?}");
     }
 }
 
@@ -72,42 +65,27 @@ async fn another_version_is_named_on_both_sides() {
         let mut hello = hello(Side::Connector, &[7; NONCE_BYTES]);
         hello[8..10].copy_from_slice(&9u16.to_le_bytes());
         near.write_all(&hello).await.expect("write");
-        read_version(&mut near)
-            .await
-            .expect("the acceptor says its version")
+        read_version(&mut near).await.expect("the acceptor says its version")
     };
     let (result, told) = tokio::join!(acceptor, newer);
     assert_eq!(told, VERSION);
     assert!(
-        matches!(
-            result,
-            Err(AuthError::VersionMismatch {
-                ours: VERSION,
-                theirs: 9
-            })
-        ),
+        matches!(result, Err(AuthError::VersionMismatch { ours: VERSION, theirs: 9 })),
         "{result:?}"
     );
 
     let (mut near, mut far) = tokio::io::duplex(64);
     let mut other = hello(Side::Acceptor, &[7; NONCE_BYTES]);
     other[8..10].copy_from_slice(&9u16.to_le_bytes());
-    far.write_all(&other[..PREAMBLE_BYTES])
-        .await
-        .expect("write");
+    far.write_all(&other[..PREAMBLE_BYTES]).await.expect("write");
     let result = authenticate(&mut near, Side::Connector, &Trust::Insecure, CONTEXT).await;
-    assert!(
-        matches!(result, Err(AuthError::VersionMismatch { theirs: 9, .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(AuthError::VersionMismatch { theirs: 9, .. })), "{result:?}");
 }
 
 #[tokio::test]
 async fn a_connection_that_ends_at_its_own_start_is_no_peer() {
     let (mut near, mut far) = tokio::io::duplex(64);
-    far.write_all(&hello(Side::Connector, &[7; NONCE_BYTES]))
-        .await
-        .expect("write");
+    far.write_all(&hello(Side::Connector, &[7; NONCE_BYTES])).await.expect("write");
     let result = authenticate(&mut near, Side::Connector, &Trust::Insecure, CONTEXT).await;
     assert!(matches!(result, Err(AuthError::SameSide)), "{result:?}");
 }
@@ -138,10 +116,7 @@ async fn silence_ends_with_the_time_it_had_and_a_closed_connection_at_once() {
     let limit = Duration::from_millis(1);
     let trust = Trust::Insecure;
     let result = authenticate_within(limit, &mut near, Side::Acceptor, &trust, CONTEXT).await;
-    assert!(
-        matches!(result, Err(AuthError::TimedOut { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(AuthError::TimedOut { .. })), "{result:?}");
     drop(far);
     let result = authenticate(&mut near, Side::Acceptor, &trust, CONTEXT).await;
     assert!(matches!(result, Err(AuthError::Closed)), "{result:?}");

@@ -49,10 +49,7 @@ where
         [] => return Err(FrameError::Closed),
         [a, b, c, d] => u32::from_le_bytes([a, b, c, d]) as usize,
         _ => {
-            return Err(FrameError::Truncated {
-                received: header.len(),
-                length: HEADER_BYTES,
-            });
+            return Err(FrameError::Truncated { received: header.len(), length: HEADER_BYTES });
         }
     };
     if length > maximum {
@@ -62,10 +59,7 @@ where
     read_until(reader, &mut content, length).await?;
     if content.len() < length {
         let received = HEADER_BYTES + content.len();
-        return Err(FrameError::Truncated {
-            received,
-            length: HEADER_BYTES + length,
-        });
+        return Err(FrameError::Truncated { received, length: HEADER_BYTES + length });
     }
     Ok(content.freeze())
 }
@@ -133,10 +127,7 @@ mod tests {
             for frame in &frames {
                 assert_eq!(read_frame(&mut far, 1000).await.expect("read"), frame[..]);
             }
-            assert!(matches!(
-                read_frame(&mut far, 1000).await,
-                Err(FrameError::Closed)
-            ));
+            assert!(matches!(read_frame(&mut far, 1000).await, Err(FrameError::Closed)));
         };
         tokio::join!(writer, reader);
     }
@@ -144,54 +135,18 @@ mod tests {
     #[tokio::test]
     async fn a_frame_above_the_maximum_is_neither_written_nor_read() {
         let mut out = Vec::new();
-        let error = write_frame(&mut out, &[0; 11], 10)
-            .await
-            .expect_err("too long");
-        assert!(matches!(
-            error,
-            FrameError::TooLong {
-                length: 11,
-                maximum: 10
-            }
-        ));
+        let error = write_frame(&mut out, &[0; 11], 10).await.expect_err("too long");
+        assert!(matches!(error, FrameError::TooLong { length: 11, maximum: 10 }));
         assert!(out.is_empty());
-        let error = read_frame(&mut &u32::MAX.to_le_bytes()[..], 10)
-            .await
-            .expect_err("too long");
-        assert!(matches!(
-            error,
-            FrameError::TooLong {
-                length: 0xffff_ffff,
-                maximum: 10
-            }
-        ));
+        let error = read_frame(&mut &u32::MAX.to_le_bytes()[..], 10).await.expect_err("too long");
+        assert!(matches!(error, FrameError::TooLong { length: 0xffff_ffff, maximum: 10 }));
     }
 
     #[tokio::test]
     async fn a_cut_frame_is_told_with_both_lengths() {
-        let error = read_frame(&mut &[3, 0, 0, 0, 9][..], 10)
-            .await
-            .expect_err("cut");
-        assert!(
-            matches!(
-                error,
-                FrameError::Truncated {
-                    received: 5,
-                    length: 7
-                }
-            ),
-            "{error}"
-        );
+        let error = read_frame(&mut &[3, 0, 0, 0, 9][..], 10).await.expect_err("cut");
+        assert!(matches!(error, FrameError::Truncated { received: 5, length: 7 }), "{error}");
         let error = read_frame(&mut &[3, 0][..], 10).await.expect_err("cut");
-        assert!(
-            matches!(
-                error,
-                FrameError::Truncated {
-                    received: 2,
-                    length: 4
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, FrameError::Truncated { received: 2, length: 4 }), "{error}");
     }
 }

@@ -34,26 +34,15 @@ pub struct HostPortError {
 impl HostPort {
     /// The address of `port` at `host`; an IPv6 address may stand in brackets.
     pub fn new(host: &str, port: u16) -> Result<Self, HostPortError> {
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .unwrap_or(host);
-        let wrong = |reason| {
-            Err(HostPortError {
-                value: shown(host),
-                reason,
-            })
-        };
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let wrong = |reason| Err(HostPortError { value: shown(host), reason });
         if bare.is_empty() {
             return wrong("the host is empty");
         }
         if bare.len() > MAX_HOST_BYTES {
             return wrong("the host is longer than 253 bytes");
         }
-        if bare
-            .chars()
-            .any(|c| c.is_whitespace() || c.is_control() || "[]/,".contains(c))
-        {
+        if bare.chars().any(|c| c.is_whitespace() || c.is_control() || "[]/,".contains(c)) {
             return wrong("the host has a character that no host name has");
         }
         if bare.contains(':') && !is_ipv6(bare) {
@@ -62,10 +51,7 @@ impl HostPort {
         if port == 0 {
             return wrong("port 0 is not a port to connect to");
         }
-        Ok(Self {
-            host: bare.to_owned(),
-            port,
-        })
+        Ok(Self { host: bare.to_owned(), port })
     }
 
     /// Parses `text`; without a port it has `default_port`.
@@ -78,10 +64,7 @@ impl HostPort {
                 reason: "the port is no number from 1 to 65535",
             })?,
         };
-        Self::new(host, port).map_err(|error| HostPortError {
-            value: shown(text),
-            ..error
-        })
+        Self::new(host, port).map_err(|error| HostPortError { value: shown(text), ..error })
     }
 
     /// The host, without brackets.
@@ -102,9 +85,7 @@ impl HostPort {
     /// Whether the host is a loopback address or the name `localhost`.
     pub fn is_loopback(&self) -> bool {
         self.host.eq_ignore_ascii_case("localhost")
-            || self
-                .literal()
-                .is_some_and(|address| address.to_canonical().is_loopback())
+            || self.literal().is_some_and(|address| address.to_canonical().is_loopback())
     }
 }
 
@@ -157,24 +138,15 @@ mod tests {
         ] {
             let parsed: HostPort = text.parse().expect(text);
             assert_eq!((parsed.host(), parsed.port()), (host, port), "{text}");
-            assert_eq!(
-                parsed.to_string().parse(),
-                Ok(parsed),
-                "{text} survives printing"
-            );
+            assert_eq!(parsed.to_string().parse(), Ok(parsed), "{text} survives printing");
         }
     }
 
     #[test]
     fn a_wrong_address_is_refused_in_one_line_with_its_text() {
-        for text in [
-            "", ":80", "a:b", "a:0", "a:65536", "a b:1", "1:2:3", "[::1", "[x:y]:1",
-        ] {
+        for text in ["", ":80", "a:b", "a:0", "a:65536", "a b:1", "1:2:3", "[::1", "[x:y]:1"] {
             let error = text.parse::<HostPort>().expect_err(text).to_string();
-            assert!(
-                error.contains(&format!("'{text}'")) && !error.contains('\n'),
-                "{error}"
-            );
+            assert!(error.contains(&format!("'{text}'")) && !error.contains('\n'), "{error}");
         }
         assert!("x".repeat(254).parse::<HostPort>().is_err());
     }
@@ -190,11 +162,7 @@ mod tests {
             ("10.0.0.1", false),
             ("node1", false),
         ] {
-            assert_eq!(
-                HostPort::new(host, 1).expect(host).is_loopback(),
-                expected,
-                "{host}"
-            );
+            assert_eq!(HostPort::new(host, 1).expect(host).is_loopback(), expected, "{host}");
         }
     }
 }

@@ -50,12 +50,8 @@ impl FromStr for InterfaceFilter {
     type Err = InterfaceTextError;
 
     fn from_str(text: &str) -> Result<Self, InterfaceTextError> {
-        let (exclude, rest) = text
-            .strip_prefix('^')
-            .map_or((false, text), |rest| (true, rest));
-        let (exact, rest) = rest
-            .strip_prefix('=')
-            .map_or((false, rest), |rest| (true, rest));
+        let (exclude, rest) = text.strip_prefix('^').map_or((false, text), |rest| (true, rest));
+        let (exact, rest) = rest.strip_prefix('=').map_or((false, rest), |rest| (true, rest));
         let names: Vec<String> = rest.split(',').map(|name| name.trim().to_owned()).collect();
         let wrong = |name: &String| {
             name.is_empty() || name.starts_with(['^', '=']) || name.contains(char::is_whitespace)
@@ -68,20 +64,14 @@ impl FromStr for InterfaceFilter {
                            '^docker' or '^=eth0' (all others)",
             });
         }
-        Ok(Self {
-            names,
-            exact,
-            exclude,
-        })
+        Ok(Self { names, exact, exclude })
     }
 }
 
 impl fmt::Display for InterfaceFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (exclude, exact) = (
-            if self.exclude { "^" } else { "" },
-            if self.exact { "=" } else { "" },
-        );
+        let (exclude, exact) =
+            (if self.exclude { "^" } else { "" }, if self.exact { "=" } else { "" });
         write!(f, "{exclude}{exact}{}", self.names.join(","))
     }
 }
@@ -90,11 +80,7 @@ impl InterfaceFilter {
     /// The place of the first name that fits.
     fn position(&self, interface: &str) -> Option<usize> {
         self.names.iter().position(|name| {
-            if self.exact {
-                interface == name
-            } else {
-                interface.starts_with(name.as_str())
-            }
+            if self.exact { interface == name } else { interface.starts_with(name.as_str()) }
         })
     }
 }
@@ -165,17 +151,11 @@ impl InterfaceChoice {
             .into_iter()
             .find_map(|variable| Some((variable, lookup(variable)?)))
             .map(|(variable, text)| {
-                text.parse()
-                    .map_err(|error| InterfaceTextError { variable, ..error })
+                text.parse().map_err(|error| InterfaceTextError { variable, ..error })
             })
             .transpose()?;
-        let family = lookup(FAMILY_VARIABLE)
-            .map(|text| text.parse())
-            .transpose()?;
-        Ok(Self {
-            filter,
-            family: family.unwrap_or_default(),
-        })
+        let family = lookup(FAMILY_VARIABLE).map(|text| text.parse()).transpose()?;
+        Ok(Self { filter, family: family.unwrap_or_default() })
     }
 }
 
@@ -254,11 +234,7 @@ pub fn candidates(
     let chosen = select(&listed, choice, loopback);
     if chosen.is_empty() {
         return Err(InterfaceError::NothingFits {
-            filter: choice
-                .filter
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            filter: choice.filter.as_ref().map(ToString::to_string).unwrap_or_default(),
             family: choice.family,
             existing: existing(&listed),
         });
@@ -280,37 +256,21 @@ fn list() -> io::Result<Vec<Listed>> {
             continue;
         };
         let scope_id = (scope_id != 0).then_some(scope_id);
-        let up = interface
-            .flags
-            .contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING);
+        let up = interface.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING);
         let name = interface.interface_name;
-        listed.push(Listed {
-            address: InterfaceAddress {
-                name,
-                address,
-                scope_id,
-            },
-            up,
-        });
+        listed.push(Listed { address: InterfaceAddress { name, address, scope_id }, up });
     }
     Ok(listed)
 }
 
 fn select(listed: &[Listed], choice: &InterfaceChoice, loopback: bool) -> Vec<InterfaceAddress> {
-    let usable = || {
-        listed
-            .iter()
-            .filter(|item| item.up && choice.family.contains(item.address.address))
-    };
+    let usable =
+        || listed.iter().filter(|item| item.up && choice.family.contains(item.address.address));
     let mut chosen: Vec<(usize, InterfaceAddress)> = match &choice.filter {
         Some(filter) if !filter.exclude => usable()
             .filter_map(|item| Some((filter.position(&item.address.name)?, item.address.clone())))
             .collect(),
-        filter => by_rule(
-            usable().map(|item| &item.address),
-            filter.as_ref(),
-            loopback,
-        ),
+        filter => by_rule(usable().map(|item| &item.address), filter.as_ref(), loopback),
     };
     // Stable: otherwise the system's order.
     chosen.sort_by_key(|(position, address)| (address.is_link_local(), *position));
@@ -332,11 +292,7 @@ fn by_rule<'a>(
         .filter(|item| item.address.is_ipv4() || !item.is_link_local())
         .map(|item| (0, item.clone()))
         .partition(|(_, item)| item.address.is_loopback());
-    if loopback || far.is_empty() {
-        near
-    } else {
-        far
-    }
+    if loopback || far.is_empty() { near } else { far }
 }
 
 /// `eth0 (10.0.0.1, ::1), eth1 (down)`, as far as the system listed addresses.
@@ -353,11 +309,7 @@ fn existing(listed: &[Listed]) -> String {
     if listed.len() > MOST {
         parts.push("more".to_owned());
     }
-    if parts.is_empty() {
-        "no addresses at all".to_owned()
-    } else {
-        parts.join(", ")
-    }
+    if parts.is_empty() { "no addresses at all".to_owned() } else { parts.join(", ") }
 }
 
 #[cfg(test)]

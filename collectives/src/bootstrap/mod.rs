@@ -47,11 +47,7 @@ pub fn process_environment(name: &str) -> Option<String> {
 /// `value` as an error message shows it: at most 80 characters, control characters escaped.
 pub(crate) fn shown(value: &str) -> String {
     const LONGEST: usize = 80;
-    let mut text: String = value
-        .chars()
-        .take(LONGEST)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut text: String = value.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if value.chars().nth(LONGEST).is_some() {
         text.push_str("...");
     }

@@ -35,9 +35,8 @@ pub fn first_host(list: &str) -> Result<String, NodeListError> {
         host.push_str(&rest[..end]);
         match rest.as_bytes().get(end) {
             Some(b'[') => {
-                let (inside, after) = rest[end + 1..]
-                    .split_once(']')
-                    .ok_or(NodeListError::Bracket)?;
+                let (inside, after) =
+                    rest[end + 1..].split_once(']').ok_or(NodeListError::Bracket)?;
                 host.push_str(first_number(inside)?);
                 rest = after;
             }
@@ -105,9 +104,6 @@ mod tests {
         ] {
             assert_eq!(first_host(list), Err(error), "{list}");
         }
-        assert_eq!(
-            first_host(&"a,".repeat(40_000)),
-            Err(NodeListError::TooLong)
-        );
+        assert_eq!(first_host(&"a,".repeat(40_000)), Err(NodeListError::TooLong));
     }
 }

@@ -88,27 +88,18 @@ impl JobSecret {
             Ok(Self(Arc::new(bytes)))
         } else {
             let length = bytes.len().min(MAX_SECRET_BYTES + 1);
-            Err(SecretError::Length {
-                origin: origin.to_owned(),
-                length,
-            })
+            Err(SecretError::Length { origin: origin.to_owned(), length })
         }
     }
 
     /// The secret in a file that others may neither read nor write.
     pub fn from_file(path: &Path) -> Result<Self, SecretError> {
-        let failed = |cause| SecretError::File {
-            path: path.to_owned(),
-            cause,
-        };
+        let failed = |cause| SecretError::File { path: path.to_owned(), cause };
         let file = File::open(path).map_err(failed)?;
         // The open file is asked, not the path, which may change in between.
         let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
         if mode & 0o006 != 0 {
-            return Err(SecretError::OpenToAll {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(SecretError::OpenToAll { path: path.to_owned(), mode });
         }
         // Room for all that is read from the start: growing would leave copies in freed memory.
         let limit = MAX_SECRET_BYTES + 3;
@@ -226,20 +217,14 @@ mod tests {
     #[test]
     fn a_file_gives_the_secret_unless_others_may_read_or_write_it() {
         let path = file("good", b"0123456789abcdef\n", 0o600);
-        assert_eq!(
-            JobSecret::from_file(&path).expect("good").bytes(),
-            GOOD.as_bytes()
-        );
+        assert_eq!(JobSecret::from_file(&path).expect("good").bytes(), GOOD.as_bytes());
         for mode in [0o604, 0o602, 0o644] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("mode");
             let error = JobSecret::from_file(&path).expect_err("open to all");
             assert!(error.to_string().contains("chmod 600"), "{error}");
         }
         fs::remove_file(&path).expect("remove");
-        assert!(matches!(
-            JobSecret::from_file(&path),
-            Err(SecretError::File { .. })
-        ));
+        assert!(matches!(JobSecret::from_file(&path), Err(SecretError::File { .. })));
     }
 
     #[test]
@@ -249,34 +234,19 @@ mod tests {
         let path = file("long", &content, 0o600);
         assert!(JobSecret::from_file(&path).is_ok());
         fs::write(&path, vec![b'x'; MAX_SECRET_BYTES + 100]).expect("write");
-        assert!(matches!(
-            JobSecret::from_file(&path),
-            Err(SecretError::Length { .. })
-        ));
+        assert!(matches!(JobSecret::from_file(&path), Err(SecretError::Length { .. })));
         fs::remove_file(&path).expect("remove");
     }
 
     #[test]
     fn the_environment_decides_the_trust() {
         let none = |_: &str| None;
-        assert!(matches!(
-            Trust::from_environment(&none, false),
-            Ok(Trust::LoopbackOnly)
-        ));
-        assert!(matches!(
-            Trust::from_environment(&none, true),
-            Ok(Trust::Insecure)
-        ));
+        assert!(matches!(Trust::from_environment(&none, false), Ok(Trust::LoopbackOnly)));
+        assert!(matches!(Trust::from_environment(&none, true), Ok(Trust::Insecure)));
         let secret = |name: &str| (name == SECRET_VARIABLE).then(|| GOOD.to_owned());
-        assert!(matches!(
-            Trust::from_environment(&secret, true),
-            Ok(Trust::Secret(_))
-        ));
+        assert!(matches!(Trust::from_environment(&secret, true), Ok(Trust::Secret(_))));
         let both = |_: &str| Some(GOOD.to_owned());
-        assert!(matches!(
-            Trust::from_environment(&both, false),
-            Err(SecretError::Both)
-        ));
+        assert!(matches!(Trust::from_environment(&both, false), Err(SecretError::Both)));
         let empty = |name: &str| (name == SECRET_VARIABLE).then(String::new);
         assert!(matches!(
             Trust::from_environment(&empty, false),
@@ -288,11 +258,7 @@ mod tests {
     fn without_a_secret_only_loopback_is_trusted_unless_insecure() {
         let far: IpAddr = "10.0.0.1".parse().expect("address");
         for near in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            assert!(
-                Trust::LoopbackOnly
-                    .check_address(near.parse().expect(near))
-                    .is_ok()
-            );
+            assert!(Trust::LoopbackOnly.check_address(near.parse().expect(near)).is_ok());
         }
         let error = Trust::LoopbackOnly.check_address(far).expect_err("far");
         assert!(error.to_string().contains("10.0.0.1"), "{error}");

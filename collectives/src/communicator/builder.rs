@@ -8,9 +8,7 @@ use onepath_topology::{Rank, WorldSize};
 use onepath_transport::tcp::MAX_SUBFLOWS;
 
 use crate::algorithm::Algorithm;
-use crate::bootstrap::{
-    HostPort, InterfaceChoice, JobSecret, Launch, Trust, process_environment,
-};
+use crate::bootstrap::{HostPort, InterfaceChoice, JobSecret, Launch, Trust, process_environment};
 use crate::types::{UnknownName, by_name};
 
 use super::Communicator;
@@ -132,7 +130,8 @@ impl Builder {
 
     /// Where the ranks meet, `host:port`; rank 0 listens there.
     pub fn rendezvous(mut self, address: &str) -> Result<Self, BuildError> {
-        self.rendezvous = Some(HostPort::parse(address, crate::bootstrap::host_port::DEFAULT_PORT)?);
+        self.rendezvous =
+            Some(HostPort::parse(address, crate::bootstrap::host_port::DEFAULT_PORT)?);
         Ok(self)
     }
 

@@ -66,7 +66,8 @@ impl Group {
     /// The ranks that share memory with `me`.
     fn local_peers(&self, me: Rank, world: WorldSize) -> Vec<Rank> {
         let host = self.cards[me.index()].host;
-        let same = |rank: &Rank| *rank != me && host.is_some() && self.cards[rank.index()].host == host;
+        let same =
+            |rank: &Rank| *rank != me && host.is_some() && self.cards[rank.index()].host == host;
         world.ranks().filter(same).collect()
     }
 }
@@ -180,4 +181,3 @@ fn receive_address(sockets: &[Socket]) -> io::Result<Address> {
     first(sockets)?.read_exact(&mut address)?;
     Ok(address)
 }
-

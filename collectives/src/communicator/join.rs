@@ -55,11 +55,8 @@ pub(super) struct Card {
 /// Joins the world.
 pub(super) fn world(options: Options) -> Result<Communicator, BuildError> {
     if options.world.get() == 1 {
-        let mut communicator = Communicator::over_transport(
-            options.rank,
-            options.world,
-            Box::new(NoTransport),
-        );
+        let mut communicator =
+            Communicator::over_transport(options.rank, options.world, Box::new(NoTransport));
         communicator.engine.get_mut().set_algorithm(options.algorithm);
         return Ok(communicator);
     }
@@ -99,10 +96,8 @@ fn meet(options: &Options, address: HostPort, card: &Card) -> Result<Vec<Card>, 
         config.hosting = Hosting::Elsewhere;
     }
     config.parameters = parameters(options);
-    let blob = serde_json::to_vec(card).map_err(|error| BuildError::Card {
-        rank: options.rank,
-        problem: error.to_string(),
-    })?;
+    let blob = serde_json::to_vec(card)
+        .map_err(|error| BuildError::Card { rank: options.rank, problem: error.to_string() })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -135,4 +130,29 @@ fn parameters(options: &Options) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_survives_the_wire_with_its_largest_number() {
+        let addresses = ["10.0.0.1:7", "[fe80::1%2]:8"].map(|text| text.parse().expect(text));
+        let card = Card { addresses: addresses.to_vec(), host: Some([9; 16]), nonce: u128::MAX };
+        let written = serde_json::to_vec(&card).expect("a card is plain data");
+        let read = parse(Rank::new(0), &written).expect("a written card is one");
+        assert_eq!(
+            (read.addresses, read.host, read.nonce),
+            (card.addresses, card.host, card.nonce)
+        );
+    }
+
+    #[test]
+    fn what_is_no_card_is_told_with_the_rank_that_sent_it() {
+        for wrong in [&b""[..], b"{}", b"[]", br#"{"addresses":["x"],"host":null,"nonce":1}"#] {
+            let error = parse(Rank::new(3), wrong).expect_err("no card").to_string();
+            assert!(error.contains("rank 3") && !error.contains('\n'), "{error}");
+        }
+    }
 }

@@ -28,8 +28,8 @@ use onepath_topology::{Rank, WorldSize};
 use onepath_transport::{NoTransport, Transport};
 
 use crate::algorithm::Algorithm;
-use crate::control::Endpoint;
 use crate::control::Counters;
+use crate::control::Endpoint;
 use crate::engine::{Engine, EngineConfig, IdlePolicy, Request, Ticket, Watch};
 use crate::error::CollectiveError;
 use crate::tuning::Tuning;

@@ -7,9 +7,9 @@ use onepath_topology::{Rank, WorldSize};
 use crate::control::{AgreeError, Parent};
 use crate::error::CollectiveError;
 
+use super::Communicator;
 use super::build_error::BuildError;
 use super::connect::{Group, connect};
-use super::Communicator;
 
 /// Why a communicator could not be split.
 #[derive(Debug, thiserror::Error)]

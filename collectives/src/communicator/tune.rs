@@ -11,9 +11,9 @@ use crate::error::CollectiveError;
 use crate::tuning::Tuning;
 use crate::types::ReduceOp;
 
+use super::Communicator;
 use super::build_error::BuildError;
 use super::builder::TuningSource;
-use super::Communicator;
 
 const ROOT: Rank = Rank::new(0);
 

@@ -27,8 +27,8 @@ use crate::recorder::Recorder;
 use crate::reduce;
 use crate::tuning::Tuning;
 
-pub(crate) use idle::IdlePolicy;
 use idle::Idle;
+pub(crate) use idle::IdlePolicy;
 use plans::PlanCache;
 pub(crate) use request::{Buffers, Request, Target};
 use scratch::ScratchPool;
@@ -184,10 +184,9 @@ impl Engine {
 
     fn number(&self, request: &Request) -> (OperationId, u64) {
         let number = match request.target {
-            Target::Collective(_) => return (
-                OperationId::collective(self.next_collective),
-                self.next_collective,
-            ),
+            Target::Collective(_) => {
+                return (OperationId::collective(self.next_collective), self.next_collective);
+            }
             Target::Send(peer) => self.sends[peer.index()],
             Target::Receive(peer) => self.receives[peer.index()],
         };
@@ -294,8 +293,8 @@ impl Engine {
 
     fn fail(&mut self, error: TransportError) -> CollectiveError {
         let oldest = self.table.pending().next();
-        let call = oldest
-            .and_then(|slot| CallDescription::from_signature(self.table.identity(slot).1));
+        let call =
+            oldest.and_then(|slot| CallDescription::from_signature(self.table.identity(slot).1));
         let rank = error.peer();
         let ours = match error {
             TransportError::Closed { .. } | TransportError::Io { .. } => {
@@ -307,10 +306,30 @@ impl Engine {
             TransportError::Protocol { problem, .. } => {
                 CollectiveError::Protocol { rank, problem: problem.to_string() }
             }
-            TransportError::Mismatch { problem, .. } => mismatch(rank, problem),
+            TransportError::Mismatch { problem, .. } => self.mismatch(rank, problem),
         };
         self.watch.abort();
         self.break_with(ours)
+    }
+
+    /// What to say of a chunk that does not fit: both calls, where they differ.
+    fn mismatch(&self, rank: Rank, problem: MatchError) -> CollectiveError {
+        let calls = match problem {
+            MatchError::CallsDiffer { operation, ours, theirs } => {
+                Some((operation, CallDescription::from_signature(ours), theirs))
+            }
+            MatchError::OperationOver { operation, theirs } => {
+                Some((operation, self.recorder.collective(operation.number()), theirs))
+            }
+            MatchError::ChunkUnknown { .. } => None,
+        };
+        if let Some((operation, Some(ours), theirs)) = calls
+            && let Some(theirs) = CallDescription::from_signature(theirs)
+            && ours != theirs
+        {
+            return CollectiveError::Mismatch { rank, number: operation.number(), ours, theirs };
+        }
+        CollectiveError::Protocol { rank, problem: problem.to_string() }
     }
 
     /// Ends the communicator: no memory of any operation is touched any more.
@@ -326,15 +345,4 @@ impl Engine {
         self.broken = Some(error.clone());
         error
     }
-}
-
-fn mismatch(rank: Rank, problem: MatchError) -> CollectiveError {
-    if let MatchError::CallsDiffer { operation, ours, theirs } = problem {
-        let calls =
-            (CallDescription::from_signature(ours), CallDescription::from_signature(theirs));
-        if let (Some(ours), Some(theirs)) = calls {
-            return CollectiveError::Mismatch { rank, number: operation.number(), ours, theirs };
-        }
-    }
-    CollectiveError::Protocol { rank, problem: problem.to_string() }
 }

@@ -47,8 +47,8 @@ impl Watch {
     /// first that is not complete.
     pub(super) fn publish(&self, posted: u64, oldest: Option<(u64, CallDescription)>) {
         let Some(control) = &self.control else { return };
-        let oldest = oldest
-            .map(|(number, call)| OldestOperation { number, signature: call.signature() });
+        let oldest =
+            oldest.map(|(number, call)| OldestOperation { number, signature: call.signature() });
         control.publish(Progress { posted, oldest, waiting: oldest.is_some() });
     }
 
@@ -60,11 +60,8 @@ impl Watch {
 
     /// What a closed data connection to `rank` means: the control plane knows who died first.
     pub(super) fn verdict(&self, rank: Rank, call: Option<CallDescription>) -> CollectiveError {
-        let closed = CollectiveError::RankDead {
-            rank,
-            cause: crate::error::DeathCause::Closed,
-            call,
-        };
+        let closed =
+            CollectiveError::RankDead { rank, cause: crate::error::DeathCause::Closed, call };
         let Some(control) = &self.control else { return closed };
         control.report_suspect(rank);
         let start = Instant::now();
@@ -140,8 +137,12 @@ impl Watch {
             let oldest = control.progress(rank)?.progress.oldest?;
             let theirs = CallDescription::from_signature(oldest.signature)?;
             let number = id.number();
-            (oldest.number == number && theirs != ours)
-                .then_some(CollectiveError::Mismatch { rank, number, ours, theirs })
+            (oldest.number == number && theirs != ours).then_some(CollectiveError::Mismatch {
+                rank,
+                number,
+                ours,
+                theirs,
+            })
         })
     }
 

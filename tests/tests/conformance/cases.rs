@@ -2,43 +2,33 @@
 
 use std::time::{Duration, Instant};
 
-use onepath_collectives::communicator::TransportKind;
 use onepath_collectives::DataType;
+use onepath_collectives::communicator::TransportKind;
 use onepath_tests::case::{Case, MAX_OFFSET};
 use onepath_tests::oracle::Pools;
-use onepath_tests::product::{self, Cover};
+use onepath_tests::product;
 use onepath_tests::seed;
 use onepath_tests::world::World;
-
-/// How many arguments' combinations are covered when not all cases are run.
-const STRENGTH: u32 = 3;
 
 /// How long all cases of one world may take; ten times what is usual.
 const LIMIT: Duration = Duration::from_mins(20);
 
 #[test]
 fn every_collective_type_operation_algorithm_rank_count_and_size_is_right_on_both_transports() {
-    let full = std::env::var("ONEPATH_FULL").is_ok_and(|value| value == "1");
     let seed = seed(1);
-    let mut cover = Cover::new(STRENGTH);
-    let (mut run, mut all) = (0, 0);
+    let mut total = 0;
     let start = Instant::now();
-    println!("seed {seed}, {}", if full { "all cases" } else { "a cover of all triples" });
+    println!("seed {seed}");
     for ranks in product::RANKS {
         for transport in product::TRANSPORTS {
-            let mut cases = product::all(ranks, seed);
-            all += cases.len();
-            if !full {
-                cover.keep(transport, ranks, &mut cases);
-            }
-            run += cases.len();
+            let cases = product::all(ranks, seed);
             let world = Instant::now();
             run_world(transport, ranks, &cases, seed);
             println!("{ranks} ranks, {transport}: {} cases in {:?}", cases.len(), world.elapsed());
+            total += cases.len();
         }
     }
-    println!("{run} of {all} cases in {:?}", start.elapsed());
-    assert!(run > 2_000, "only {run} cases");
+    println!("{total} cases in {:?}", start.elapsed());
 }
 
 /// Cases of one type after the other, so that one type's data is in memory at a time.

@@ -1,7 +1,6 @@
 //! Every collective against an oracle, on both transports.
 //!
-//! `ONEPATH_FULL=1` runs every case there is; without it the cases cover every triple of
-//! arguments. `ONEPATH_SEED` chooses other random sequences.
+//! `ONEPATH_SEED` chooses other data and other random sequences.
 
 mod bits;
 mod cases;

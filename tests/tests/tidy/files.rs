@@ -4,14 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders that hold what a build or a run left behind.
-const LEFT_OUT: [&str; 6] = [
-    ".git",
-    "target",
-    "corpus",
-    "artifacts",
-    "__pycache__",
-    "node_modules",
-];
+const LEFT_OUT: [&str; 6] =
+    [".git", "target", "corpus", "artifacts", "__pycache__", "node_modules"];
 
 /// One text file.
 pub(crate) struct File {
@@ -29,9 +23,7 @@ impl File {
 
     /// Whether its name ends in one of these extensions.
     pub(crate) fn has_extension(&self, extensions: &[&str]) -> bool {
-        let extension = Path::new(&self.path)
-            .extension()
-            .and_then(|name| name.to_str());
+        let extension = Path::new(&self.path).extension().and_then(|name| name.to_str());
         extension.is_some_and(|extension| extensions.contains(&extension))
     }
 }
@@ -39,10 +31,7 @@ impl File {
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests
-        .parent()
-        .expect("the tests crate lies in the repository")
-        .to_owned()
+    tests.parent().expect("the tests crate lies in the repository").to_owned()
 }
 
 /// Every text file of the repository, sorted by path; files that are not UTF-8 are left out.
@@ -64,30 +53,19 @@ pub(crate) fn all() -> Vec<File> {
         }
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    assert!(
-        files.len() > 20,
-        "only {} files found under {}",
-        files.len(),
-        root.display()
-    );
+    assert!(files.len() > 20, "only {} files found under {}", files.len(), root.display());
     files
 }
 
 /// Every Rust source file.
 pub(crate) fn rust() -> Vec<File> {
-    all()
-        .into_iter()
-        .filter(|file| file.has_extension(&["rs"]))
-        .collect()
+    all().into_iter().filter(|file| file.has_extension(&["rs"])).collect()
 }
 
 fn read(root: &Path, path: &Path) -> Option<File> {
     let text = String::from_utf8(fs::read(path).ok()?).ok()?;
     let relative = path.strip_prefix(root).ok()?;
-    let parts: Vec<_> = relative
-        .components()
-        .map(|part| part.as_os_str().to_str())
-        .collect();
+    let parts: Vec<_> = relative.components().map(|part| part.as_os_str().to_str()).collect();
     let path = parts.into_iter().collect::<Option<Vec<_>>>()?.join("/");
     Some(File { path, text })
 }

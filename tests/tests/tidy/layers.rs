@@ -30,23 +30,12 @@ const ONLY_FOR_DEPLOY: [&str; 11] = [
 ];
 
 /// Crates with which a program reaches outside; `topology` has none of them.
-const REACHING_OUT: [&str; 7] = [
-    "tokio",
-    "socket2",
-    "rustix",
-    "libc",
-    "mio",
-    "rand",
-    "signal-hook",
-];
+const REACHING_OUT: [&str; 7] =
+    ["tokio", "socket2", "rustix", "libc", "mio", "rand", "signal-hook"];
 
 /// Protocol and plans: events and the time come in, decisions go out.
-const SANS_IO: [&str; 4] = [
-    "topology/src/",
-    "transport/src/plan.rs",
-    "transport/src/wire.rs",
-    "transport/src/flow/",
-];
+const SANS_IO: [&str; 4] =
+    ["topology/src/", "transport/src/plan.rs", "transport/src/wire.rs", "transport/src/flow/"];
 
 /// What reads a clock, opens a socket or a file, or starts a thread.
 const IO: [&str; 10] = [
@@ -76,19 +65,13 @@ fn dependencies_point_one_way() {
             }
         }
     }
-    report(
-        "topology <- transport <- collectives <- {bench, deploy} <- tests.",
-        &offences,
-    );
+    report("topology <- transport <- collectives <- {bench, deploy} <- tests.", &offences);
 }
 
 #[test]
 fn only_deploy_knows_kubernetes_and_solvers() {
     let mut offences = Vec::new();
-    for manifest in manifests()
-        .iter()
-        .filter(|manifest| layer(&manifest.path) < layer("tests"))
-    {
+    for manifest in manifests().iter().filter(|manifest| layer(&manifest.path) < layer("tests")) {
         let topology = layer(&manifest.path) == layer("topology");
         for (line, name) in dependencies(&manifest.text) {
             let for_deploy = ONLY_FOR_DEPLOY.contains(&name.as_str());
@@ -98,10 +81,7 @@ fn only_deploy_knows_kubernetes_and_solvers() {
             }
         }
     }
-    report(
-        "Kubernetes and solvers belong to deploy; topology reaches nothing.",
-        &offences,
-    );
+    report("Kubernetes and solvers belong to deploy; topology reaches nothing.", &offences);
 }
 
 #[test]
@@ -136,14 +116,8 @@ fn protocol_code_performs_no_io() {
 
 fn manifests() -> Vec<File> {
     let all = files::all().into_iter();
-    let manifests: Vec<File> = all
-        .filter(|file| file.path.ends_with("/Cargo.toml"))
-        .collect();
-    assert!(
-        manifests.len() >= 5,
-        "only {} manifests found",
-        manifests.len()
-    );
+    let manifests: Vec<File> = all.filter(|file| file.path.ends_with("/Cargo.toml")).collect();
+    assert!(manifests.len() >= 5, "only {} manifests found", manifests.len());
     manifests
 }
 
@@ -151,9 +125,7 @@ fn manifests() -> Vec<File> {
 fn layer(path: &str) -> u32 {
     let folder = path.split('/').next().unwrap_or_default();
     let found = LAYERS.iter().find(|(name, _)| *name == folder);
-    found
-        .unwrap_or_else(|| panic!("'{folder}' has no layer: add it to LAYERS"))
-        .1
+    found.unwrap_or_else(|| panic!("'{folder}' has no layer: add it to LAYERS")).1
 }
 
 /// Line (from 0) and package name of each dependency of a manifest, of every kind and target.
@@ -170,13 +142,9 @@ fn dependencies(manifest: &str) -> Vec<(usize, String)> {
             }
         } else if in_list && !line.is_empty() && !line.starts_with('#') {
             let name = line.split(['.', '=', ' ']).next().unwrap_or_default();
-            let renamed = line
-                .split_once("package = \"")
-                .and_then(|(_, rest)| rest.split_once('"'));
-            found.push((
-                index,
-                renamed.map_or(name, |(package, _)| package).to_owned(),
-            ));
+            let renamed =
+                line.split_once("package = \"").and_then(|(_, rest)| rest.split_once('"'));
+            found.push((index, renamed.map_or(name, |(package, _)| package).to_owned()));
         }
     }
     found
@@ -188,9 +156,6 @@ fn dependencies_of_every_form_are_read() {
                     [target.'cfg(loom)'.dev-dependencies]\n\
                     c = { package = \"d\", version = \"1\" }\n\
                     [build-dependencies.e]\nversion = \"1\"\n";
-    let names: Vec<String> = dependencies(manifest)
-        .into_iter()
-        .map(|(_, name)| name)
-        .collect();
+    let names: Vec<String> = dependencies(manifest).into_iter().map(|(_, name)| name).collect();
     assert_eq!(names, ["a", "b", "d", "e"]);
 }

@@ -6,9 +6,8 @@ use crate::{files, report};
 const MOST_LINES_OF_A_FILE: usize = 600;
 const MOST_LINES_OF_A_FUNCTION: usize = 70;
 const MOST_CHARACTERS_OF_A_LINE: usize = 100;
-const TEXT: [&str; 12] = [
-    "rs", "toml", "md", "sh", "py", "yml", "yaml", "json", "c", "cc", "h", "html",
-];
+const TEXT: [&str; 12] =
+    ["rs", "toml", "md", "sh", "py", "yml", "yaml", "json", "c", "cc", "h", "html"];
 
 #[test]
 fn no_source_file_is_too_long() {
@@ -19,10 +18,7 @@ fn no_source_file_is_too_long() {
             offences.push(format!("{}: {lines} lines", file.path));
         }
     }
-    report(
-        "A file has at most 600 lines: split it by concern.",
-        &offences,
-    );
+    report("A file has at most 600 lines: split it by concern.", &offences);
 }
 
 #[test]
@@ -35,19 +31,13 @@ fn no_function_is_too_long() {
             }
         }
     }
-    report(
-        "A function has at most 70 lines: give its parts names.",
-        &offences,
-    );
+    report("A function has at most 70 lines: give its parts names.", &offences);
 }
 
 #[test]
 fn lines_are_short_and_end_cleanly() {
     let mut offences = Vec::new();
-    for file in files::all()
-        .into_iter()
-        .filter(|file| file.has_extension(&TEXT))
-    {
+    for file in files::all().into_iter().filter(|file| file.has_extension(&TEXT)) {
         if !file.text.is_empty() && !file.text.ends_with('\n') {
             offences.push(format!("{}: no line break at the end", file.path));
         }
@@ -59,10 +49,7 @@ fn lines_are_short_and_end_cleanly() {
                 (long, "longer than 100 characters"),
                 (line.contains('\r'), "a carriage return"),
                 (line.contains('\t'), "a tab"),
-                (
-                    line.trim_end_matches('\r').ends_with(' '),
-                    "blanks at the end",
-                ),
+                (line.trim_end_matches('\r').ends_with(' '), "blanks at the end"),
             ] {
                 if wrong {
                     offences.push(format!("{}: {what}", file.at(index)));
@@ -70,10 +57,7 @@ fn lines_are_short_and_end_cleanly() {
             }
         }
     }
-    report(
-        "Lines have at most 100 characters, no tab, no blank at the end.",
-        &offences,
-    );
+    report("Lines have at most 100 characters, no tab, no blank at the end.", &offences);
 }
 
 #[test]
@@ -88,10 +72,7 @@ fn no_text_names_a_path_of_one_machine() {
             }
         }
     }
-    report(
-        "A clone lies elsewhere: name files relative to the repository.",
-        &offences,
-    );
+    report("A clone lies elsewhere: name files relative to the repository.", &offences);
 }
 
 /// Name, index of the first line and number of lines of each function with a body.
@@ -99,11 +80,8 @@ fn functions(code: &str) -> Vec<(String, usize, usize)> {
     let mut found = Vec::new();
     for at in words(code, "fn") {
         let rest = &code[at + 2..];
-        let name: String = rest
-            .trim_start()
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect();
+        let name: String =
+            rest.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         if let (false, Some(end)) = (name.is_empty(), body_end(code, at)) {
             let (first, last) = (line_of(code, at), line_of(code, end));
             found.push((name, first, last - first + 1));

@@ -12,11 +12,7 @@ pub(crate) fn code_only(text: &str) -> String {
             code.push(chars[at]);
             at += 1;
         } else {
-            code.extend(
-                chars[at..end]
-                    .iter()
-                    .map(|&c| if c == '\n' { '\n' } else { ' ' }),
-            );
+            code.extend(chars[at..end].iter().map(|&c| if c == '\n' { '\n' } else { ' ' }));
             at = end;
         }
     }
@@ -33,9 +29,7 @@ pub(crate) fn is_word(code: &str, at: usize, word: &str) -> bool {
 
 /// Byte positions of `word` in `code`, whole words only.
 pub(crate) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
-    code.match_indices(word)
-        .map(|(at, _)| at)
-        .filter(move |&at| is_word(code, at, word))
+    code.match_indices(word).map(|(at, _)| at).filter(move |&at| is_word(code, at, word))
 }
 
 /// Index of the line that holds byte `at`, from 0.
@@ -106,9 +100,7 @@ fn raw_string(rest: &[char], hashes_at: usize) -> usize {
         let tail = rest.get(at + 1..at + 1 + hashes);
         rest[at] == '"' && tail.is_some_and(|tail| tail.iter().all(|&c| c == '#'))
     };
-    (open + 1..rest.len())
-        .find(|&at| closes(at))
-        .map_or(rest.len(), |at| at + 1 + hashes)
+    (open + 1..rest.len()).find(|&at| closes(at)).map_or(rest.len(), |at| at + 1 + hashes)
 }
 
 #[test]
@@ -123,8 +115,5 @@ fn braces_in_literals_and_comments_are_not_code() {
 
 #[test]
 fn a_word_inside_a_longer_name_is_not_found() {
-    assert_eq!(
-        words("unsafe_code unsafe {} not_unsafe", "unsafe").collect::<Vec<_>>(),
-        [12]
-    );
+    assert_eq!(words("unsafe_code unsafe {} not_unsafe", "unsafe").collect::<Vec<_>>(), [12]);
 }

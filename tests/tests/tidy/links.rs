@@ -8,27 +8,19 @@ use crate::{files, report};
 fn relative_links_lead_to_files_of_the_repository() {
     let root = files::root();
     let mut offences = Vec::new();
-    for file in files::all()
-        .into_iter()
-        .filter(|file| file.has_extension(&["md"]))
-    {
+    for file in files::all().into_iter().filter(|file| file.has_extension(&["md"])) {
         let folder = root.join(&file.path);
         let folder = folder.parent().expect("a file lies in a folder");
         for (line, target) in links(&file.text) {
             let path = target.split('#').next().unwrap_or_default();
             let there = folder.join(path);
-            let inside = there
-                .canonicalize()
-                .is_ok_and(|there| is_inside(&there, &root));
+            let inside = there.canonicalize().is_ok_and(|there| is_inside(&there, &root));
             if !path.is_empty() && !inside {
                 offences.push(format!("{}: {target}", file.at(line)));
             }
         }
     }
-    report(
-        "Each relative link leads to a file of the repository.",
-        &offences,
-    );
+    report("Each relative link leads to a file of the repository.", &offences);
 }
 
 fn is_inside(path: &Path, root: &Path) -> bool {

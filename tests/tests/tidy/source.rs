@@ -20,10 +20,7 @@ fn nothing_is_left_unfinished() {
             }
         }
     }
-    report(
-        "Finish it, or say in a sentence what is not done and why.",
-        &offences,
-    );
+    report("Finish it, or say in a sentence what is not done and why.", &offences);
 }
 
 #[test]
@@ -53,10 +50,7 @@ fn nothing_is_re_exported_by_glob() {
             }
         }
     }
-    report(
-        "Name each re-exported item, so that readers can find it.",
-        &offences,
-    );
+    report("Name each re-exported item, so that readers can find it.", &offences);
 }
 
 #[test]
@@ -66,11 +60,7 @@ fn each_crate_opens_with_a_map_of_its_modules() {
         if !file.path.ends_with("src/lib.rs") && !file.path.ends_with("src/main.rs") {
             continue;
         }
-        let map: Vec<&str> = file
-            .text
-            .lines()
-            .take_while(|line| line.starts_with("//!"))
-            .collect();
+        let map: Vec<&str> = file.text.lines().take_while(|line| line.starts_with("//!")).collect();
         if map.is_empty() {
             offences.push(format!("{}: does not open with //!", file.path));
         }
@@ -81,10 +71,7 @@ fn each_crate_opens_with_a_map_of_its_modules() {
             }
         }
     }
-    report(
-        "lib.rs and main.rs open with a //! table: module, what it holds.",
-        &offences,
-    );
+    report("lib.rs and main.rs open with a //! table: module, what it holds.", &offences);
 }
 
 /// Names of the modules that `code` declares as files, but for tests.
@@ -92,17 +79,12 @@ fn modules(code: &str) -> Vec<String> {
     let declared = words(code, "mod").filter_map(|at| {
         let (name, _) = code[at + 3..].split_once(';')?;
         let name = name.trim();
-        name.chars()
-            .all(|c| c.is_alphanumeric() || c == '_')
-            .then(|| name.to_owned())
+        name.chars().all(|c| c.is_alphanumeric() || c == '_').then(|| name.to_owned())
     });
     declared.collect()
 }
 
 #[test]
 fn modules_with_a_body_are_not_files() {
-    assert_eq!(
-        modules("pub mod a;\nmod b { fn f() { x; } }\npub(crate) mod c;"),
-        ["a", "c"]
-    );
+    assert_eq!(modules("pub mod a;\nmod b { fn f() { x; } }\npub(crate) mod c;"), ["a", "c"]);
 }

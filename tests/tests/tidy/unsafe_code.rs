@@ -5,39 +5,15 @@ use crate::{files, report};
 
 /// Files and folders that need unsafe code, each with the reason.
 const ALLOWED: &[(&str, &str)] = &[
-    (
-        "bench/src/limits/mapped.rs",
-        "mapped memory, to measure the limit of copying between ranks",
-    ),
-    (
-        "collectives/examples/reduce_speed.rs",
-        "calls the kernels as transports do, by pointer",
-    ),
-    (
-        "collectives/src/communicator/mod.rs",
-        "starts calls whose buffers the caller lends",
-    ),
-    (
-        "collectives/src/engine/mod.rs",
-        "operations in flight hold pointers into lent buffers",
-    ),
-    (
-        "collectives/src/reduce/",
-        "SIMD intrinsics and the kernels behind CombineFn and FinishFn",
-    ),
-    (
-        "transport/src/flow/",
-        "chunks are placed through pointers into the caller's buffers",
-    ),
+    ("bench/src/limits/mapped.rs", "mapped memory, to measure the limit of copying between ranks"),
+    ("collectives/examples/reduce_speed.rs", "calls the kernels as transports do, by pointer"),
+    ("collectives/src/communicator/mod.rs", "starts calls whose buffers the caller lends"),
+    ("collectives/src/engine/mod.rs", "operations in flight hold pointers into lent buffers"),
+    ("collectives/src/reduce/", "SIMD intrinsics and the kernels behind CombineFn and FinishFn"),
+    ("transport/src/flow/", "chunks are placed through pointers into the caller's buffers"),
     ("transport/src/local/", "memory shared between processes"),
-    (
-        "transport/src/tcp/",
-        "bytes are received straight into the caller's buffers",
-    ),
-    (
-        "transport/tests/support/",
-        "lends buffers and kernels to a transport as the engine does",
-    ),
+    ("transport/src/tcp/", "bytes are received straight into the caller's buffers"),
+    ("transport/tests/support/", "lends buffers and kernels to a transport as the engine does"),
 ];
 
 /// How many lines above an unsafe block its proof may begin.
@@ -55,10 +31,7 @@ fn unsafe_code_is_only_where_it_was_agreed() {
             offences.push(format!("{}: unsafe {form}", file.at(line)));
         }
     }
-    report(
-        "Move it to a module in ALLOWED of unsafe_code.rs, or add its module.",
-        &offences,
-    );
+    report("Move it to a module in ALLOWED of unsafe_code.rs, or add its module.", &offences);
 }
 
 #[test]

@@ -67,12 +67,7 @@ impl Memory {
                     }
                 }
             }
-            LocalAction::Combine {
-                target,
-                local,
-                incoming,
-                finish,
-            } => {
+            LocalAction::Combine { target, local, incoming, finish } => {
                 let Some(kernel) = kernel else { return };
                 let elements = target.length / kernel.element_bytes;
                 // SAFETY: the spans have equal lengths (checked at posting) and lie inside live
@@ -102,11 +97,7 @@ impl Memory {
         if let Some(finish) = kernel.finish {
             // SAFETY: the span lies inside a live buffer by the contract.
             unsafe {
-                finish(
-                    self.address(target, 0),
-                    target.length / kernel.element_bytes,
-                    kernel.ranks,
-                );
+                finish(self.address(target, 0), target.length / kernel.element_bytes, kernel.ranks);
             }
         }
     }

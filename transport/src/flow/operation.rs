@@ -83,11 +83,7 @@ impl Operation {
         let chunk = posting.chunk_bytes;
         for &flow in &plan.sends {
             let progress = Progress::new(flow.source.length, chunk, &mut self.bits);
-            self.sends.push(Send {
-                flow,
-                pulled: 0,
-                progress,
-            });
+            self.sends.push(Send { flow, pulled: 0, progress });
         }
         for &flow in &plan.receives {
             let progress = Progress::new(flow.target.length, chunk, &mut self.bits);
@@ -95,18 +91,9 @@ impl Operation {
         }
         self.by_peer.extend(0..plan.receives.len() as u32);
         let receives = &self.receives;
-        self.by_peer
-            .sort_unstable_by_key(|&i| key(&receives[i as usize].flow));
-        self.open_flows = self
-            .sends
-            .iter()
-            .filter(|s| !s.progress.is_complete())
-            .count()
-            + self
-                .receives
-                .iter()
-                .filter(|r| !r.progress.is_complete())
-                .count();
+        self.by_peer.sort_unstable_by_key(|&i| key(&receives[i as usize].flow));
+        self.open_flows = self.sends.iter().filter(|s| !s.progress.is_complete()).count()
+            + self.receives.iter().filter(|r| !r.progress.is_complete()).count();
         for &action in &plan.prologue {
             // SAFETY: spans were checked above; the caller of `post` gives us the buffers.
             unsafe { self.memory.perform(action, self.kernel) };
@@ -131,26 +118,18 @@ impl Operation {
 
     /// Ranks from which bytes are missing.
     pub(super) fn waiting_for(&self) -> impl Iterator<Item = Rank> + '_ {
-        self.receives
-            .iter()
-            .filter(|r| !r.progress.is_complete())
-            .map(|r| r.flow.peer)
+        self.receives.iter().filter(|r| !r.progress.is_complete()).map(|r| r.flow.peer)
     }
 
     /// Peers of the sends, in plan order, with the index of each.
     pub(super) fn send_peers(&self) -> impl Iterator<Item = (u32, Rank)> + '_ {
         let numbered = (0..).zip(&self.sends);
-        numbered
-            .filter(|(_, s)| s.flow.source.length > 0)
-            .map(|(i, s)| (i, s.flow.peer))
+        numbered.filter(|(_, s)| s.flow.source.length > 0).map(|(i, s)| (i, s.flow.peer))
     }
 
     /// Peers of the receives that bring bytes.
     pub(super) fn receive_peers(&self) -> impl Iterator<Item = Rank> + '_ {
-        self.receives
-            .iter()
-            .filter(|r| r.flow.target.length > 0)
-            .map(|r| r.flow.peer)
+        self.receives.iter().filter(|r| r.flow.target.length > 0).map(|r| r.flow.peer)
     }
 
     fn gates_open(&self, after: After, span: Span, end: usize) -> bool {
@@ -262,14 +241,7 @@ impl Operation {
             }),
             _ => None,
         };
-        Some(IncomingChunk {
-            slot,
-            receive: index,
-            offset,
-            length,
-            target,
-            combine,
-        })
+        Some(IncomingChunk { slot, receive: index, offset, length, target, combine })
     }
 }
 
@@ -282,11 +254,7 @@ fn check(posting: &Posting<'_>) -> Result<(), PostError> {
     use crate::plan::BufferId::Input;
     let plan = posting.plan;
     let inside = |span: Span| {
-        posting
-            .memory
-            .contains(span)
-            .then_some(())
-            .ok_or(PostError::SpanOutOfRange { span })
+        posting.memory.contains(span).then_some(()).ok_or(PostError::SpanOutOfRange { span })
     };
     let written = |span: Span| match span.buffer {
         Input => Err(PostError::InputWritten { span }),
@@ -294,18 +262,12 @@ fn check(posting: &Posting<'_>) -> Result<(), PostError> {
     };
     let same = |a: Span, b: Span| {
         let equal = a.length == b.length;
-        equal
-            .then_some(())
-            .ok_or(PostError::LengthsDiffer { one: a, other: b })
+        equal.then_some(()).ok_or(PostError::LengthsDiffer { one: a, other: b })
     };
     let gates = |after: After| {
-        let receive = after
-            .receive
-            .is_none_or(|i| (i as usize) < plan.receives.len());
+        let receive = after.receive.is_none_or(|i| (i as usize) < plan.receives.len());
         let send = after.send.is_none_or(|i| (i as usize) < plan.sends.len());
-        (receive && send)
-            .then_some(())
-            .ok_or(PostError::GateUnknown { after })
+        (receive && send).then_some(()).ok_or(PostError::GateUnknown { after })
     };
     for flow in &plan.sends {
         inside(flow.source)?;
@@ -327,12 +289,7 @@ fn check(posting: &Posting<'_>) -> Result<(), PostError> {
                 written(target)?;
                 same(source, target)?;
             }
-            LocalAction::Combine {
-                target,
-                local,
-                incoming,
-                ..
-            } => {
+            LocalAction::Combine { target, local, incoming, .. } => {
                 written(target)?;
                 inside(local)?;
                 inside(incoming)?;

@@ -22,11 +22,7 @@ impl Progress {
         // A flow of one chunk cannot get ahead of itself.
         let words = if chunks > 1 { chunks.div_ceil(64) } else { 0 };
         bits.resize(bits.len() + words, 0);
-        Self {
-            total,
-            prefix: 0,
-            first_bit,
-        }
+        Self { total, prefix: 0, first_bit }
     }
 
     /// Bytes done without a gap from the start.
@@ -45,8 +41,7 @@ impl Progress {
             return true;
         }
         let bit = self.first_bit + offset / chunk_bytes;
-        bits.get(bit / 64)
-            .is_some_and(|word| word >> (bit % 64) & 1 == 1)
+        bits.get(bit / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1)
             && self.total > chunk_bytes
     }
 

@@ -113,6 +113,8 @@ pub enum MatchError {
     OperationOver {
         /// The operation.
         operation: OperationId,
+        /// The peer's call, which may be another than this rank's was.
+        theirs: Signature,
     },
 }
 
@@ -176,11 +178,7 @@ impl FlowTable {
     /// buffers of `posting.memory` stay alive at their addresses, nobody else writes them, and
     /// nobody else reads the output and scratch buffers. The kernel works as its type demands.
     pub unsafe fn post(&mut self, posting: &Posting<'_>) -> Result<Slot, PostError> {
-        let free = self
-            .states
-            .iter()
-            .position(|&s| s == State::Free)
-            .ok_or(PostError::TooMany)?;
+        let free = self.states.iter().position(|&s| s == State::Free).ok_or(PostError::TooMany)?;
         let slot = Slot(free as u32);
         // SAFETY: the caller's contract is the one of `begin`.
         unsafe { self.operations[free].begin(posting)? };
@@ -227,6 +225,7 @@ impl FlowTable {
             return if over {
                 Err(MatchError::OperationOver {
                     operation: header.operation,
+                    theirs: header.signature,
                 })
             } else {
                 Ok(Match::NotPosted)
@@ -250,12 +249,10 @@ impl FlowTable {
         if !operation.is_chunk(index, header.offset, length) {
             return Err(unknown);
         }
-        Ok(
-            match operation.place(slot, index, header.offset as usize, length) {
-                Some(chunk) => Match::Open(chunk),
-                None => Match::Closed,
-            },
-        )
+        Ok(match operation.place(slot, index, header.offset as usize, length) {
+            Some(chunk) => Match::Open(chunk),
+            None => Match::Closed,
+        })
     }
 
     /// Notes that a matched chunk has been placed.
@@ -291,10 +288,7 @@ impl FlowTable {
 
     /// Operations in flight that are not complete, oldest first.
     pub fn pending(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.active
-            .iter()
-            .copied()
-            .filter(|s| self.states[s.0 as usize] == State::Active)
+        self.active.iter().copied().filter(|s| self.states[s.0 as usize] == State::Active)
     }
 
     /// When an operation was posted.

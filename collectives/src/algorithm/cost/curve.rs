@@ -9,10 +9,7 @@ use onepath_topology::{Bytes, Nanos};
 /// The binary logarithm of a time in nanoseconds at `bytes`; `sizes` rise and are as many as
 /// `times`, at least one.
 pub(super) fn log_time(sizes: &[Bytes], times: &[Nanos], bytes: Bytes) -> f64 {
-    let (size, time) = (
-        |i: usize| log2(sizes[i].get()),
-        |i: usize| log2(times[i].get()),
-    );
+    let (size, time) = (|i: usize| log2(sizes[i].get()), |i: usize| log2(times[i].get()));
     let above = sizes.partition_point(|&size| size <= bytes);
     if above == 0 {
         return time(0);

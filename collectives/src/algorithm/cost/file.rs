@@ -133,9 +133,7 @@ pub enum TableError {
 }
 
 fn names(class: Class) -> String {
-    let has = Algorithm::ALL
-        .into_iter()
-        .filter(|&algorithm| supports(class, algorithm));
+    let has = Algorithm::ALL.into_iter().filter(|&algorithm| supports(class, algorithm));
     has.map(Algorithm::name).collect::<Vec<_>>().join(", ")
 }
 
@@ -171,13 +169,10 @@ impl CostTable {
     /// Reads a table, from a file's or a broadcast's bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, TableError> {
         if bytes.len() > MAX_ENCODED_BYTES {
-            return Err(TableError::TooLong {
-                length: bytes.len(),
-            });
+            return Err(TableError::TooLong { length: bytes.len() });
         }
-        let text = std::str::from_utf8(bytes).map_err(|error| TableError::NotText {
-            at: error.valid_up_to(),
-        })?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| TableError::NotText { at: error.valid_up_to() })?;
         text.parse()
     }
 
@@ -201,11 +196,7 @@ impl FromStr for CostTable {
         let raw: RawTable = toml::from_str(text).map_err(syntax)?;
         let ranks = WorldSize::try_from(raw.ranks)
             .map_err(|_| number("ranks", &raw.ranks, "1 to 65536"))?;
-        let rows = raw
-            .rows
-            .into_iter()
-            .zip(1..)
-            .map(|(row, at)| parse_row(row, at));
+        let rows = raw.rows.into_iter().zip(1..).map(|(row, at)| parse_row(row, at));
         let table = Self {
             ranks,
             hosts: raw.hosts,
@@ -229,11 +220,7 @@ fn parse_row(raw: RawRow, row: usize) -> Result<Row, TableError> {
 }
 
 fn number(field: &'static str, value: &dyn ToString, right: &'static str) -> TableError {
-    TableError::Number {
-        field,
-        value: value.to_string(),
-        right,
-    }
+    TableError::Number { field, value: value.to_string(), right }
 }
 
 /// Checks everything that types do not say.
@@ -241,22 +228,14 @@ pub(super) fn check(table: &CostTable) -> Result<(), TableError> {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
     let name = &table.transport;
     if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(fits) {
-        return Err(TableError::Transport {
-            value: name.chars().take(MAX_NAME_BYTES).collect(),
-        });
+        return Err(TableError::Transport { value: name.chars().take(MAX_NAME_BYTES).collect() });
     }
     if table.hosts == 0 || u32::from(table.ranks) < table.hosts {
-        return Err(number(
-            "hosts",
-            &table.hosts,
-            "from 1 to the number of ranks",
-        ));
+        return Err(number("hosts", &table.hosts, "from 1 to the number of ranks"));
     }
     check_model(&table.model)?;
     if !(1..=MAX_SIZES).contains(&table.sizes.len()) {
-        return Err(TableError::SizesCount {
-            found: table.sizes.len(),
-        });
+        return Err(TableError::SizesCount { found: table.sizes.len() });
     }
     let mut smallest = 1;
     for (at, &Bytes(value)) in (1..).zip(&table.sizes) {
@@ -273,20 +252,14 @@ fn check_model(model: &Model) -> Result<(), TableError> {
     const SPAN: &str = "0 to 9223372036854775807";
     let rates = [
         ("model.beta_bytes_per_second", model.beta_bytes_per_second.0),
-        (
-            "model.gamma_bytes_per_second",
-            model.gamma_bytes_per_second.0,
-        ),
+        ("model.gamma_bytes_per_second", model.gamma_bytes_per_second.0),
     ];
     for (field, value) in rates {
         if !(value.is_finite() && value > 0.0) {
             return Err(number(field, &value, RATE));
         }
     }
-    let spans = [
-        ("model.alpha_ns", model.alpha_ns),
-        ("model.overhead_ns", model.overhead_ns),
-    ];
+    let spans = [("model.alpha_ns", model.alpha_ns), ("model.overhead_ns", model.overhead_ns)];
     for (field, value) in spans {
         if value.get() > MAX_INTEGER {
             return Err(number(field, &value.get(), SPAN));
@@ -302,35 +275,19 @@ fn check_rows(table: &CostTable) -> Result<(), TableError> {
     for (row, entry) in (1..).zip(&table.rows) {
         let (class, algorithm) = (entry.class, entry.algorithm);
         if !supports(class, algorithm) {
-            return Err(TableError::Unsupported {
-                row,
-                class,
-                algorithm,
-            });
+            return Err(TableError::Unsupported { row, class, algorithm });
         }
         let same = |other: &Row| other.class == class && other.algorithm == algorithm;
         if table.rows[..row - 1].iter().any(same) {
-            return Err(TableError::Repeated {
-                row,
-                class,
-                algorithm,
-            });
+            return Err(TableError::Repeated { row, class, algorithm });
         }
         let (found, expected) = (entry.times.len(), table.sizes.len());
         if found != expected {
-            return Err(TableError::TimesCount {
-                row,
-                found,
-                expected,
-            });
+            return Err(TableError::TimesCount { row, found, expected });
         }
         let wrong = |&Nanos(time): &Nanos| !(1..=MAX_INTEGER).contains(&time);
         if let Some(at) = entry.times.iter().position(wrong) {
-            return Err(TableError::Time {
-                row,
-                at: at + 1,
-                value: entry.times[at].get(),
-            });
+            return Err(TableError::Time { row, at: at + 1, value: entry.times[at].get() });
         }
     }
     Ok(())

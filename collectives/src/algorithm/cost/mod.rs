@@ -67,25 +67,15 @@ impl CostTable {
         sizes: Vec<Bytes>,
         rows: Vec<Row>,
     ) -> Result<Self, TableError> {
-        let table = Self {
-            ranks,
-            hosts,
-            transport: transport.to_owned(),
-            model,
-            sizes,
-            rows,
-        };
+        let table = Self { ranks, hosts, transport: transport.to_owned(), model, sizes, rows };
         file::check(&table)?;
         Ok(table)
     }
 
     /// A table of times by formula, on one rank a host.
     pub fn modelled(ranks: WorldSize, model: Model) -> Self {
-        let algorithms = |class| {
-            Algorithm::ALL
-                .into_iter()
-                .filter(move |&algorithm| supports(class, algorithm))
-        };
+        let algorithms =
+            |class| Algorithm::ALL.into_iter().filter(move |&algorithm| supports(class, algorithm));
         let times = |class, algorithm| {
             let time = |&size: &Bytes| Nanos(model.nanos(class, algorithm, size, ranks) as u64 + 1);
             LADDER.iter().map(time).collect()
@@ -93,22 +83,11 @@ impl CostTable {
         let rows = Class::ALL
             .into_iter()
             .flat_map(|class| algorithms(class).map(move |algorithm| (class, algorithm)))
-            .map(|(class, algorithm)| Row {
-                class,
-                algorithm,
-                times: times(class, algorithm),
-            })
+            .map(|(class, algorithm)| Row { class, algorithm, times: times(class, algorithm) })
             .collect();
         let transport = "model".to_owned();
         let hosts = u32::from(ranks);
-        Self {
-            ranks,
-            hosts,
-            transport,
-            model,
-            sizes: LADDER.to_vec(),
-            rows,
-        }
+        Self { ranks, hosts, transport, model, sizes: LADDER.to_vec(), rows }
     }
 
     /// The algorithm with the least time for a call of this size; of equals the lower one.
@@ -117,9 +96,7 @@ impl CostTable {
     /// below the first it stays as there, above the last it grows with the size. Another rank
     /// count than the table's, or a collective without rows, is chosen for by the model.
     pub fn choose(&self, class: Class, bytes: Bytes, ranks: WorldSize) -> Algorithm {
-        let measured = (ranks == self.ranks)
-            .then(|| self.best_measured(class, bytes))
-            .flatten();
+        let measured = (ranks == self.ranks).then(|| self.best_measured(class, bytes)).flatten();
         measured.unwrap_or_else(|| self.best_modelled(class, bytes, ranks))
     }
 
@@ -151,18 +128,14 @@ impl CostTable {
     fn best_measured(&self, class: Class, bytes: Bytes) -> Option<Algorithm> {
         let rows = self.rows.iter().filter(|row| row.class == class);
         let times = rows.map(|r| (curve::log_time(&self.sizes, &r.times, bytes), r.algorithm));
-        times
-            .min_by(by_time_then_number)
-            .map(|(_, algorithm)| algorithm)
+        times.min_by(by_time_then_number).map(|(_, algorithm)| algorithm)
     }
 
     fn best_modelled(&self, class: Class, bytes: Bytes, ranks: WorldSize) -> Algorithm {
         let candidates = Algorithm::ALL.into_iter().filter(|&a| supports(class, a));
         let times = candidates.map(|a| (self.model.nanos(class, a, bytes, ranks), a));
         // Every class has an algorithm (a test walks through them).
-        times
-            .min_by(by_time_then_number)
-            .map_or(Algorithm::Direct, |(_, algorithm)| algorithm)
+        times.min_by(by_time_then_number).map_or(Algorithm::Direct, |(_, algorithm)| algorithm)
     }
 }
 
@@ -185,30 +158,19 @@ mod tests {
 
     fn row(algorithm: Algorithm, times: [u64; 3]) -> Row {
         let times = times.map(Nanos::micros).to_vec();
-        Row {
-            class: Class::AllReduce,
-            algorithm,
-            times,
-        }
+        Row { class: Class::AllReduce, algorithm, times }
     }
 
     #[test]
     fn the_fastest_row_wins_and_crossings_lie_on_straight_lines_of_logarithms() {
-        let rows = vec![
-            row(Algorithm::Ring, [16, 16, 64]),
-            row(Algorithm::Direct, [4, 64, 64]),
-        ];
+        let rows = vec![row(Algorithm::Ring, [16, 16, 64]), row(Algorithm::Direct, [4, 64, 64])];
         let table = table(rows).expect("rows are right");
         let choose = |bytes| table.choose(Class::AllReduce, Bytes(bytes), world(4));
         // Direct doubles four times over six doublings of the size: it reaches 16 after three.
         assert_eq!(choose(1), Algorithm::Direct);
         assert_eq!(choose(8 * 1024 - 1), Algorithm::Direct);
         assert_eq!(choose(8 * 1024 + 1), Algorithm::Ring);
-        assert_eq!(
-            choose(4 << 20),
-            Algorithm::Ring,
-            "a tie goes to the lower number"
-        );
+        assert_eq!(choose(4 << 20), Algorithm::Ring, "a tie goes to the lower number");
         assert_eq!(choose(u64::MAX), Algorithm::Ring);
     }
 
@@ -217,19 +179,13 @@ mod tests {
         let table = table(vec![row(Algorithm::Tree, [1, 1, 1])]).expect("rows are right");
         let model = CostTable::modelled(world(4), Model::default());
         for bytes in [0, 100, 1 << 14, 1 << 22, 1 << 30].map(Bytes) {
-            assert_eq!(
-                table.choose(Class::AllReduce, bytes, world(4)),
-                Algorithm::Tree
-            );
+            assert_eq!(table.choose(Class::AllReduce, bytes, world(4)), Algorithm::Tree);
             assert_eq!(
                 table.choose(Class::AllReduce, bytes, world(7)),
                 model.choose(Class::AllReduce, bytes, world(7))
             );
             let modelled = table.choose(Class::Broadcast, bytes, world(4));
-            assert_eq!(
-                modelled,
-                table.best_modelled(Class::Broadcast, bytes, world(4))
-            );
+            assert_eq!(modelled, table.best_modelled(Class::Broadcast, bytes, world(4)));
         }
     }
 
@@ -240,10 +196,7 @@ mod tests {
             let choose = |bytes| table.choose(Class::AllReduce, bytes, world(ranks));
             assert_eq!(choose(Bytes(8)), Algorithm::OneShot, "{ranks} ranks");
             let large = choose(Bytes::mib(64));
-            assert!(
-                !matches!(large, Algorithm::OneShot | Algorithm::Tree),
-                "{ranks} ranks"
-            );
+            assert!(!matches!(large, Algorithm::OneShot | Algorithm::Tree), "{ranks} ranks");
         }
     }
 

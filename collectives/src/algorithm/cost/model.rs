@@ -72,11 +72,7 @@ impl Model {
             Class::AllToAll if algorithm == Algorithm::Direct => self.phase(algorithm, ranks),
             Class::Barrier if algorithm == Algorithm::HalvingDoubling => {
                 let rounds = f64::from(ranks.get().next_power_of_two().ilog2());
-                Terms {
-                    alpha: rounds,
-                    overhead: rounds,
-                    ..Terms::NOTHING
-                }
+                Terms { alpha: rounds, overhead: rounds, ..Terms::NOTHING }
             }
             Class::AllToAll | Class::Barrier => Terms::IMPOSSIBLE,
         };
@@ -104,13 +100,7 @@ impl Model {
             Algorithm::Direct => (1.0, share * self.crowd(n)),
             Algorithm::Tree | Algorithm::OneShot => return Terms::IMPOSSIBLE,
         };
-        Terms {
-            alpha,
-            overhead: others,
-            beta,
-            gamma: 0.0,
-            reduced: share,
-        }
+        Terms { alpha, overhead: others, beta, gamma: 0.0, reduced: share }
     }
 
     fn all_reduce(&self, algorithm: Algorithm, ranks: WorldSize) -> Terms {
@@ -179,23 +169,11 @@ struct Terms {
 }
 
 impl Terms {
-    const NOTHING: Self = Self {
-        alpha: 0.0,
-        overhead: 0.0,
-        beta: 0.0,
-        gamma: 0.0,
-        reduced: 0.0,
-    };
-    const IMPOSSIBLE: Self = Self {
-        alpha: f64::INFINITY,
-        ..Self::NOTHING
-    };
+    const NOTHING: Self = Self { alpha: 0.0, overhead: 0.0, beta: 0.0, gamma: 0.0, reduced: 0.0 };
+    const IMPOSSIBLE: Self = Self { alpha: f64::INFINITY, ..Self::NOTHING };
 
     fn reduced(self, times: f64) -> Self {
-        Self {
-            gamma: self.reduced * times,
-            ..self
-        }
+        Self { gamma: self.reduced * times, ..self }
     }
 }
 
@@ -219,36 +197,12 @@ mod tests {
     #[test]
     fn formulas_give_the_documented_terms_for_four_ranks() {
         let cases = [
-            (
-                Class::AllReduce,
-                Algorithm::Ring,
-                6_060_000.0 + 6_000.0 * 2.5,
-            ),
-            (
-                Class::AllReduce,
-                Algorithm::HalvingDoubling,
-                4_060_000.0 + 6_000.0 * 2.5,
-            ),
-            (
-                Class::AllReduce,
-                Algorithm::Direct,
-                2_060_000.0 + 6_000.0 * 2.5,
-            ),
-            (
-                Class::AllReduce,
-                Algorithm::Tree,
-                4_080_000.0 + 8_000.0 * 4.0,
-            ),
-            (
-                Class::AllReduce,
-                Algorithm::OneShot,
-                1_030_000.0 + 24_000.0 * 1.5,
-            ),
-            (
-                Class::ReduceScatter,
-                Algorithm::Ring,
-                3_030_000.0 + 6_000.0 * 1.5,
-            ),
+            (Class::AllReduce, Algorithm::Ring, 6_060_000.0 + 6_000.0 * 2.5),
+            (Class::AllReduce, Algorithm::HalvingDoubling, 4_060_000.0 + 6_000.0 * 2.5),
+            (Class::AllReduce, Algorithm::Direct, 2_060_000.0 + 6_000.0 * 2.5),
+            (Class::AllReduce, Algorithm::Tree, 4_080_000.0 + 8_000.0 * 4.0),
+            (Class::AllReduce, Algorithm::OneShot, 1_030_000.0 + 24_000.0 * 1.5),
+            (Class::ReduceScatter, Algorithm::Ring, 3_030_000.0 + 6_000.0 * 1.5),
             (Class::AllGather, Algorithm::Direct, 1_030_000.0 + 6_000.0),
             (Class::Broadcast, Algorithm::Ring, 3_030_000.0 + 8_000.0),
             (Class::Reduce, Algorithm::Tree, 2_040_000.0 + 16_000.0 * 1.5),
@@ -257,10 +211,7 @@ mod tests {
         ];
         for (class, algorithm, expected) in cases {
             let found = nanos(class, algorithm, 4);
-            assert!(
-                (found - expected).abs() < 1e-3,
-                "{class} {algorithm}: {found}"
-            );
+            assert!((found - expected).abs() < 1e-3, "{class} {algorithm}: {found}");
         }
     }
 

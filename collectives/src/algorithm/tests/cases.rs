@@ -48,23 +48,13 @@ impl Case {
     }
 
     fn reduces(&self) -> bool {
-        matches!(
-            self.class,
-            Class::AllReduce | Class::ReduceScatter | Class::Reduce
-        )
+        matches!(self.class, Class::AllReduce | Class::ReduceScatter | Class::Reduce)
     }
 
     /// The case with nobody in place if the scratch does not suffice for it.
     fn fitted(mut self) -> Self {
-        let call = Call {
-            in_place: true,
-            ..self.call()
-        };
-        if !fits(
-            &call,
-            world(self.n),
-            self.scratch_limit * self.kernel.element_bytes(),
-        ) {
+        let call = Call { in_place: true, ..self.call() };
+        if !fits(&call, world(self.n), self.scratch_limit * self.kernel.element_bytes()) {
             self.in_place = 0;
         }
         self
@@ -76,9 +66,7 @@ impl Case {
 
     fn inputs(&self) -> Vec<Vec<u8>> {
         let elements = oracle::elements(&self.call(), self.n).0;
-        (0..self.n)
-            .map(|rank| self.kernel.values(rank, elements, self.seed))
-            .collect()
+        (0..self.n).map(|rank| self.kernel.values(rank, elements, self.seed)).collect()
     }
 
     /// Input and output of a rank before the call, and where in the output its result will be.
@@ -91,17 +79,9 @@ impl Case {
         }
         let segment = rank * self.count * call.element_bytes;
         let mut buffer = vec![POISON; from.max(to)];
-        let at = if self.class == Class::AllGather {
-            segment
-        } else {
-            0
-        };
+        let at = if self.class == Class::AllGather { segment } else { 0 };
         buffer[at..at + from].copy_from_slice(input);
-        let result_at = if self.class == Class::ReduceScatter {
-            segment
-        } else {
-            0
-        };
+        let result_at = if self.class == Class::ReduceScatter { segment } else { 0 };
         ([Vec::new(), buffer], result_at)
     }
 
@@ -111,16 +91,8 @@ impl Case {
         let limit = self.scratch_limit * call.element_bytes;
         let plans = plans(&call, self.algorithm, self.n, self.in_place, limit);
         let inputs = self.inputs();
-        let lengths = |rank: usize| {
-            self.memory(rank, &inputs[rank])
-                .0
-                .map(|buffer| buffer.len())
-        };
-        let limit = if self.class == Class::Barrier {
-            17
-        } else {
-            limit
-        };
+        let lengths = |rank: usize| self.memory(rank, &inputs[rank]).0.map(|buffer| buffer.len());
+        let limit = if self.class == Class::Barrier { 17 } else { limit };
         check::check(&plans, &lengths, limit);
         let node = |(rank, plan)| {
             let [input, output] = self.memory(rank, &inputs[rank]).0;
@@ -129,13 +101,8 @@ impl Case {
         let nodes = plans.into_iter().enumerate().map(node).collect();
         let mut world = World::new(nodes, self.kernel, schedule);
         world.run();
-        let ends = world
-            .nodes
-            .into_iter()
-            .map(|node| node.result.expect("the rank has ended"));
-        ends.enumerate()
-            .map(|(rank, end)| self.compare(rank, &inputs, &end))
-            .collect()
+        let ends = world.nodes.into_iter().map(|node| node.result.expect("the rank has ended"));
+        ends.enumerate().map(|(rank, end)| self.compare(rank, &inputs, &end)).collect()
     }
 
     /// Checks a rank's memory at the end and returns its result.
@@ -143,10 +110,7 @@ impl Case {
         let ([input, mut output], at) = self.memory(rank, &inputs[rank]);
         assert_eq!(end[0], input, "the input of rank {rank} was changed");
         let Some(expected) = oracle::expected(&self.call(), self.kernel, inputs, rank) else {
-            assert_eq!(
-                end[1], output,
-                "rank {rank} gets no result, but its output was changed"
-            );
+            assert_eq!(end[1], output, "rank {rank} gets no result, but its output was changed");
             return Vec::new();
         };
         let result = end[1][at..at + expected.len()].to_vec();
@@ -155,10 +119,7 @@ impl Case {
         let near = !comparable || oracle::is_near(self.kernel, &expected, &result);
         assert!(near, "the result of rank {rank} is wrong");
         output[at..at + result.len()].copy_from_slice(&result);
-        assert_eq!(
-            end[1], output,
-            "rank {rank} changed its output outside of the result"
-        );
+        assert_eq!(end[1], output, "rank {rank} changed its output outside of the result");
         result
     }
 }
@@ -166,12 +127,7 @@ impl Case {
 /// Schedules of different kinds from one seed; chunks of `chunk` elements.
 fn schedules(case: &Case, chunk: usize) -> [Schedule; 3] {
     let chunk_bytes = chunk * case.kernel.element_bytes();
-    let one = |seed, on_the_way, unfair| Schedule {
-        seed,
-        chunk_bytes,
-        on_the_way,
-        unfair,
-    };
+    let one = |seed, on_the_way, unfair| Schedule { seed, chunk_bytes, on_the_way, unfair };
     [
         one(case.seed, 0, case.seed.is_multiple_of(2)),
         one(case.seed ^ 1, 1, case.seed.is_multiple_of(3)),
@@ -183,26 +139,11 @@ fn schedules(case: &Case, chunk: usize) -> [Schedule; 3] {
 fn prove(case: &Case, chunk: usize) {
     let [first, second, third] = schedules(case, chunk);
     let results = case.run(first);
-    assert_eq!(
-        results,
-        case.run(second),
-        "the result depends on the timing"
-    );
-    let swapped = Case {
-        in_place: !case.in_place,
-        ..case.clone()
-    }
-    .fitted();
-    assert_eq!(
-        results,
-        swapped.run(third),
-        "the result depends on the timing or the buffers"
-    );
+    assert_eq!(results, case.run(second), "the result depends on the timing");
+    let swapped = Case { in_place: !case.in_place, ..case.clone() }.fitted();
+    assert_eq!(results, swapped.run(third), "the result depends on the timing or the buffers");
     if case.class == Class::AllReduce {
-        assert!(
-            results.iter().all(|r| *r == results[0]),
-            "ranks have different results"
-        );
+        assert!(results.iter().all(|r| *r == results[0]), "ranks have different results");
     }
 }
 
@@ -210,30 +151,14 @@ const KERNELS: [Kernel; 3] = [Kernel::Sum, Kernel::Float, Kernel::Mixed];
 
 /// Few elements are allowed only where few are moved: else plans have thousands of flows.
 fn scratch_limits(count: usize) -> &'static [usize] {
-    if count > 40 {
-        &[0, 60, 1_000, 1 << 20]
-    } else {
-        &[0, 1, 2, 3, 7, 60, 1_000, 1 << 20]
-    }
+    if count > 40 { &[0, 60, 1_000, 1 << 20] } else { &[0, 1, 2, 3, 7, 60, 1_000, 1 << 20] }
 }
 
 fn cases() -> impl Strategy<Value = Case> {
     let counts = prop_oneof![0_usize..=40, 0_usize..=300];
-    let shape = (
-        1_usize..=17,
-        0..Class::ALL.len(),
-        0..Algorithm::ALL.len(),
-        0_usize..17,
-        counts,
-    );
+    let shape = (1_usize..=17, 0..Class::ALL.len(), 0..Algorithm::ALL.len(), 0_usize..17, counts);
     let modes = prop_oneof![Just(0), Just(u32::MAX), any::<u32>()];
-    let rest = (
-        modes,
-        any::<bool>(),
-        0..KERNELS.len(),
-        0_usize..8,
-        any::<u64>(),
-    );
+    let rest = (modes, any::<bool>(), 0..KERNELS.len(), 0_usize..8, any::<u64>());
     (shape, rest).prop_map(|(shape, (in_place, finish, kernel, scratch, seed))| {
         let (n, class, algorithm, root, count) = shape;
         let limits = scratch_limits(count);

@@ -9,10 +9,7 @@ type Ends = (u32, FlowTag, usize);
 /// gives the bytes of input and output of a rank.
 pub(super) fn check(plans: &[Plan], lengths: &dyn Fn(usize) -> [usize; 2], scratch_limit: usize) {
     for (rank, plan) in plans.iter().enumerate() {
-        assert!(
-            plan.scratch_bytes <= scratch_limit,
-            "rank {rank} needs too much scratch"
-        );
+        assert!(plan.scratch_bytes <= scratch_limit, "rank {rank} needs too much scratch");
         let [input, output] = lengths(rank);
         check_spans(plan, &|buffer| match buffer {
             BufferId::Input => input,
@@ -26,10 +23,7 @@ pub(super) fn check(plans: &[Plan], lengths: &dyn Fn(usize) -> [usize; 2], scrat
 
 fn check_spans(plan: &Plan, length: &dyn Fn(BufferId) -> usize) {
     let read = |span: Span| {
-        assert!(
-            span.length > 0 && span.end() <= length(span.buffer),
-            "{span:?} is out of range"
-        );
+        assert!(span.length > 0 && span.end() <= length(span.buffer), "{span:?} is out of range");
     };
     let written = |span: Span| {
         read(span);
@@ -51,12 +45,7 @@ fn check_spans(plan: &Plan, length: &dyn Fn(BufferId) -> usize) {
                 written(target);
                 assert!(source.length == target.length && !overlap(source, target));
             }
-            LocalAction::Combine {
-                target,
-                local,
-                incoming,
-                ..
-            } => {
+            LocalAction::Combine { target, local, incoming, .. } => {
                 written(target);
                 read(local);
                 read(incoming);
@@ -79,28 +68,19 @@ fn check_gates(plan: &Plan) {
     assert!(plan.sends.is_sorted_by_key(|flow| flow.step));
     assert!(plan.receives.is_sorted_by_key(|flow| flow.step));
     let waits = |gate: Span, span: Span| {
-        assert!(
-            gate.buffer == span.buffer && gate.offset < span.end(),
-            "a gate waits for nothing"
-        );
+        assert!(gate.buffer == span.buffer && gate.offset < span.end(), "a gate waits for nothing");
     };
     let receive = |after: After, step: u32, span: Span, earlier: usize| {
         if let Some(gate) = after.receive {
             let flow = &plan.receives[gate as usize];
-            assert!(
-                flow.step < step || (gate as usize) < earlier,
-                "a gate names a later flow"
-            );
+            assert!(flow.step < step || (gate as usize) < earlier, "a gate names a later flow");
             waits(flow.target, span);
         }
     };
     let send = |after: After, step: u32, span: Span, earlier: usize| {
         if let Some(gate) = after.send {
             let flow = &plan.sends[gate as usize];
-            assert!(
-                flow.step < step || (gate as usize) < earlier,
-                "a gate names a later flow"
-            );
+            assert!(flow.step < step || (gate as usize) < earlier, "a gate names a later flow");
             waits(flow.source, span);
         }
     };
@@ -130,18 +110,9 @@ fn check_pairs(plans: &[Plan]) {
     }
     for pair in 0..n * n {
         let (from, to) = (pair / n, pair % n);
-        assert_eq!(
-            sent[pair], received[pair],
-            "flows from rank {from} to rank {to}"
-        );
-        assert!(
-            from != to || sent[pair].is_empty(),
-            "rank {from} sends to itself"
-        );
+        assert_eq!(sent[pair], received[pair], "flows from rank {from} to rank {to}");
+        assert!(from != to || sent[pair].is_empty(), "rank {from} sends to itself");
         let tags = sent[pair].iter().map(|ends| ends.1);
-        assert!(
-            tags.is_sorted_by(|a, b| a < b),
-            "tags from rank {from} to rank {to}"
-        );
+        assert!(tags.is_sorted_by(|a, b| a < b), "tags from rank {from} to rank {to}");
     }
 }

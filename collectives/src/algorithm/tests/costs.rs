@@ -9,13 +9,7 @@ use super::{plans, world};
 const LIMIT: usize = 64 << 20;
 
 fn call(collective: Collective, count: usize) -> Call {
-    Call {
-        collective,
-        count,
-        element_bytes: 4,
-        in_place: false,
-        finish: false,
-    }
+    Call { collective, count, element_bytes: 4, in_place: false, finish: false }
 }
 
 fn sent(plan: &Plan) -> usize {
@@ -23,9 +17,7 @@ fn sent(plan: &Plan) -> usize {
 }
 
 fn steps(plans: &[Plan]) -> u32 {
-    let last = plans
-        .iter()
-        .flat_map(|plan| plan.sends.iter().map(|flow| flow.step));
+    let last = plans.iter().flat_map(|plan| plan.sends.iter().map(|flow| flow.step));
     last.max().map_or(0, |step| step + 1)
 }
 
@@ -37,20 +29,13 @@ fn log2_up(n: usize) -> u32 {
 fn all_reduce_by_three_algorithms_sends_the_least_bytes_for_any_rank_count() {
     for n in 2..=17 {
         for count in [n, 100, 1_000, 1_003] {
-            for algorithm in [
-                Algorithm::Ring,
-                Algorithm::HalvingDoubling,
-                Algorithm::Direct,
-            ] {
+            for algorithm in [Algorithm::Ring, Algorithm::HalvingDoubling, Algorithm::Direct] {
                 let least = 2 * (n - 1) * count * 4 / n;
                 // Each of the 2 (n − 1) segments may be an element longer than the average.
                 let slack = 2 * (n - 1) * 4;
                 for plan in plans(&call(Collective::AllReduce, count), algorithm, n, 0, LIMIT) {
                     let bytes = sent(&plan);
-                    assert!(
-                        bytes.abs_diff(least) <= slack,
-                        "{algorithm}, {n} ranks: {bytes}"
-                    );
+                    assert!(bytes.abs_diff(least) <= slack, "{algorithm}, {n} ranks: {bytes}");
                     assert_eq!(plan.scratch_bytes, 0);
                 }
             }
@@ -61,15 +46,8 @@ fn all_reduce_by_three_algorithms_sends_the_least_bytes_for_any_rank_count() {
 #[test]
 fn all_reduce_takes_the_documented_number_of_steps() {
     for n in 2..=17 {
-        let steps_of = |algorithm| {
-            steps(&plans(
-                &call(Collective::AllReduce, 100),
-                algorithm,
-                n,
-                0,
-                LIMIT,
-            ))
-        };
+        let steps_of =
+            |algorithm| steps(&plans(&call(Collective::AllReduce, 100), algorithm, n, 0, LIMIT));
         assert_eq!(steps_of(Algorithm::Ring), 2 * (n as u32 - 1));
         assert_eq!(steps_of(Algorithm::HalvingDoubling), 2 * log2_up(n));
         assert_eq!(steps_of(Algorithm::Direct), 2);
@@ -103,11 +81,7 @@ fn other_collectives_take_the_documented_steps_and_the_least_bytes() {
         ];
         for (collective, algorithm, expected) in cases {
             let plans = plans(&call(collective, 10), algorithm, n, 0, LIMIT);
-            assert_eq!(
-                steps(&plans),
-                expected,
-                "{collective:?} by {algorithm}, {n} ranks"
-            );
+            assert_eq!(steps(&plans), expected, "{collective:?} by {algorithm}, {n} ranks");
             let all: usize = plans.iter().map(sent).sum();
             let least = match collective.class() {
                 Class::Broadcast | Class::Reduce => (n - 1) * 40,
@@ -140,104 +114,31 @@ fn blocks_bound_the_scratch_of_large_messages() {
     ];
     for (collective, algorithm) in calls {
         for plan in plans(&call(collective, count), algorithm, 5, 0, LIMIT) {
-            assert!(
-                plan.scratch_bytes <= 2 << 20,
-                "{algorithm}: {}",
-                plan.scratch_bytes
-            );
+            assert!(plan.scratch_bytes <= 2 << 20, "{algorithm}: {}", plan.scratch_bytes);
         }
     }
 }
 
 /// Collective, algorithm asked for, ranks, scratch limit in bytes, algorithm that runs.
 const SUBSTITUTES: [(Collective, Algorithm, usize, usize, Algorithm); 11] = [
-    (
-        Collective::AllReduce,
-        Algorithm::OneShot,
-        4,
-        1_200,
-        Algorithm::OneShot,
-    ),
-    (
-        Collective::AllReduce,
-        Algorithm::OneShot,
-        4,
-        1_199,
-        Algorithm::Direct,
-    ),
-    (
-        Collective::ReduceScatter,
-        Algorithm::HalvingDoubling,
-        3,
-        0,
-        Algorithm::HalvingDoubling,
-    ),
-    (
-        Collective::ReduceScatter,
-        Algorithm::HalvingDoubling,
-        4,
-        399,
-        Algorithm::Direct,
-    ),
-    (
-        Collective::ReduceScatter,
-        Algorithm::Ring,
-        2,
-        0,
-        Algorithm::Ring,
-    ),
-    (
-        Collective::ReduceScatter,
-        Algorithm::Ring,
-        3,
-        7,
-        Algorithm::Direct,
-    ),
-    (
-        Collective::ReduceScatter,
-        Algorithm::OneShot,
-        3,
-        1_000,
-        Algorithm::Direct,
-    ),
-    (
-        Collective::Reduce { root: Rank::new(0) },
-        Algorithm::Tree,
-        4,
-        8,
-        Algorithm::Tree,
-    ),
-    (
-        Collective::Reduce { root: Rank::new(0) },
-        Algorithm::Tree,
-        4,
-        7,
-        Algorithm::Direct,
-    ),
-    (
-        Collective::Broadcast { root: Rank::new(0) },
-        Algorithm::OneShot,
-        4,
-        0,
-        Algorithm::Tree,
-    ),
-    (
-        Collective::Barrier,
-        Algorithm::Ring,
-        4,
-        0,
-        Algorithm::HalvingDoubling,
-    ),
+    (Collective::AllReduce, Algorithm::OneShot, 4, 1_200, Algorithm::OneShot),
+    (Collective::AllReduce, Algorithm::OneShot, 4, 1_199, Algorithm::Direct),
+    (Collective::ReduceScatter, Algorithm::HalvingDoubling, 3, 0, Algorithm::HalvingDoubling),
+    (Collective::ReduceScatter, Algorithm::HalvingDoubling, 4, 399, Algorithm::Direct),
+    (Collective::ReduceScatter, Algorithm::Ring, 2, 0, Algorithm::Ring),
+    (Collective::ReduceScatter, Algorithm::Ring, 3, 7, Algorithm::Direct),
+    (Collective::ReduceScatter, Algorithm::OneShot, 3, 1_000, Algorithm::Direct),
+    (Collective::Reduce { root: Rank::new(0) }, Algorithm::Tree, 4, 8, Algorithm::Tree),
+    (Collective::Reduce { root: Rank::new(0) }, Algorithm::Tree, 4, 7, Algorithm::Direct),
+    (Collective::Broadcast { root: Rank::new(0) }, Algorithm::OneShot, 4, 0, Algorithm::Tree),
+    (Collective::Barrier, Algorithm::Ring, 4, 0, Algorithm::HalvingDoubling),
 ];
 
 #[test]
 fn an_algorithm_that_does_not_fit_gives_way_to_one_that_does() {
     for (collective, asked, n, limit, expected) in SUBSTITUTES {
         let found = effective(&call(collective, 100), asked, world(n), limit);
-        assert_eq!(
-            found, expected,
-            "{collective:?} by {asked}, {n} ranks, {limit} bytes"
-        );
+        assert_eq!(found, expected, "{collective:?} by {asked}, {n} ranks, {limit} bytes");
         let again = effective(&call(collective, 100), found, world(n), limit);
         assert_eq!(again, found);
         assert!(supports(collective.class(), found));
@@ -247,10 +148,7 @@ fn an_algorithm_that_does_not_fit_gives_way_to_one_that_does() {
 #[test]
 fn planning_again_with_enough_capacity_moves_no_vector() {
     let call = call(Collective::AllReduce, 1_000);
-    let shape = Shape {
-        rank: Rank::new(3),
-        ranks: world(8),
-    };
+    let shape = Shape { rank: Rank::new(3), ranks: world(8) };
     for algorithm in Algorithm::ALL {
         let mut made = Plan::default();
         plan(&call, algorithm, shape, LIMIT, &mut made);
@@ -270,8 +168,5 @@ fn names_and_wire_numbers_of_algorithms_survive_a_round_trip() {
     assert_eq!(Algorithm::from_wire(5), None);
     let error = "rings".parse::<Algorithm>().expect_err("no such algorithm");
     let names = "use one of ring, halving-doubling, direct, tree, one-shot";
-    assert_eq!(
-        error.to_string(),
-        format!("algorithm 'rings' is not known: {names}")
-    );
+    assert_eq!(error.to_string(), format!("algorithm 'rings' is not known: {names}"));
 }

@@ -38,15 +38,8 @@ impl Order {
         let nothing = vec![0; total.div_ceil(64)];
         let empty = |flows: usize| vec![nothing.clone(); flows];
         let sends = plans.iter().map(|plan| empty(plan.sends.len())).collect();
-        let receives = plans
-            .iter()
-            .map(|plan| empty(plan.receives.len()))
-            .collect();
-        let mut order = Self {
-            first,
-            sends,
-            receives,
-        };
+        let receives = plans.iter().map(|plan| empty(plan.receives.len())).collect();
+        let mut order = Self { first, sends, receives };
         for (_, is_receive, rank, index) in sorted(plans) {
             if is_receive {
                 let flow = &plans[rank].receives[index];
@@ -54,10 +47,7 @@ impl Order {
                 let peer = flow.peer.index();
                 let mut theirs = plans[peer].sends.iter();
                 let sent = theirs.position(|s| s.peer.index() == rank && s.tag == flow.tag);
-                add(
-                    &mut earlier,
-                    &order.sends[peer][sent.expect("flows are balanced")],
-                );
+                add(&mut earlier, &order.sends[peer][sent.expect("flows are balanced")]);
                 order.receives[rank][index] = earlier;
             } else {
                 order.sends[rank][index] = order.gates(rank, plans[rank].sends[index].after);
@@ -67,12 +57,7 @@ impl Order {
     }
 
     fn gates(&self, rank: usize, after: After) -> Earlier {
-        let words = self
-            .receives
-            .iter()
-            .map(Vec::len)
-            .sum::<usize>()
-            .div_ceil(64);
+        let words = self.receives.iter().map(Vec::len).sum::<usize>().div_ceil(64);
         let mut earlier = vec![0; words];
         if let Some(send) = after.send {
             add(&mut earlier, &self.sends[rank][send as usize]);
@@ -92,9 +77,7 @@ impl Order {
 }
 
 fn add(to: &mut Earlier, other: &Earlier) {
-    to.iter_mut()
-        .zip(other)
-        .for_each(|(word, more)| *word |= more);
+    to.iter_mut().zip(other).for_each(|(word, more)| *word |= more);
 }
 
 /// All ends so that each comes after what it waits for: gates name smaller steps or earlier flows
@@ -102,18 +85,8 @@ fn add(to: &mut Earlier, other: &Earlier) {
 fn sorted(plans: &[&Plan]) -> Vec<End> {
     let mut ends = Vec::new();
     for (rank, plan) in plans.iter().enumerate() {
-        ends.extend(
-            plan.sends
-                .iter()
-                .enumerate()
-                .map(|(i, f)| (f.step, false, rank, i)),
-        );
-        ends.extend(
-            plan.receives
-                .iter()
-                .enumerate()
-                .map(|(i, f)| (f.step, true, rank, i)),
-        );
+        ends.extend(plan.sends.iter().enumerate().map(|(i, f)| (f.step, false, rank, i)));
+        ends.extend(plan.receives.iter().enumerate().map(|(i, f)| (f.step, true, rank, i)));
     }
     ends.sort_unstable();
     ends
@@ -132,10 +105,7 @@ pub(super) fn check(
     for (index, flow) in plan.sends.iter().enumerate() {
         let early = overlap(rest(flow.source, sent[index]), target);
         let ok = !early || order.has(&order.sends[rank][index], rank, receive);
-        assert!(
-            ok,
-            "receive {receive} overwrites what send {index} has still to read"
-        );
+        assert!(ok, "receive {receive} overwrites what send {index} has still to read");
     }
     for (index, flow) in plan.receives.iter().enumerate() {
         let mut early = overlap(rest(flow.target, received[index]), target);

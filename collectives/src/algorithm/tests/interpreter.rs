@@ -101,10 +101,7 @@ impl Node {
                 && (chunk.end() <= gate.offset || gate.offset + done >= chunk.end().min(gate.end()))
         };
         let receive = after.receive.is_none_or(|i| {
-            passed(
-                self.plan.receives[i as usize].target,
-                self.received[i as usize],
-            )
+            passed(self.plan.receives[i as usize].target, self.received[i as usize])
         });
         receive
             && after
@@ -118,12 +115,7 @@ impl Node {
                 let bytes = self.bytes(source).to_vec();
                 self.write(target, &bytes);
             }
-            LocalAction::Combine {
-                target,
-                local,
-                incoming,
-                finish,
-            } => {
+            LocalAction::Combine { target, local, incoming, finish } => {
                 let mut sum = kernel.combine(self.bytes(local), self.bytes(incoming));
                 if finish {
                     kernel.finish(&mut sum);
@@ -139,12 +131,7 @@ impl Node {
     }
 
     fn is_drained(&self) -> bool {
-        let sent = self
-            .plan
-            .sends
-            .iter()
-            .zip(&self.sent)
-            .all(|(f, &d)| f.source.length == d);
+        let sent = self.plan.sends.iter().zip(&self.sent).all(|(f, &d)| f.source.length == d);
         let mut received = self.plan.receives.iter().zip(&self.received);
         self.posted && sent && received.all(|(f, &d)| f.target.length == d)
     }
@@ -171,11 +158,7 @@ impl World {
             let sends = nodes[from].plan.sends.iter().map(|flow| flow.peer.index());
             let receives = nodes[to].plan.receives.iter().map(|flow| flow.peer.index());
             Lane {
-                sends: sends
-                    .enumerate()
-                    .filter(|&(_, peer)| peer == to)
-                    .map(|f| f.0)
-                    .collect(),
+                sends: sends.enumerate().filter(|&(_, peer)| peer == to).map(|f| f.0).collect(),
                 receives: receives
                     .enumerate()
                     .filter(|&(_, peer)| peer == from)
@@ -190,14 +173,7 @@ impl World {
         let lanes = (0..n * n).map(lane).collect();
         let plans: Vec<&Plan> = nodes.iter().map(|node| &node.plan).collect();
         let order = Order::of(&plans);
-        Self {
-            nodes,
-            lanes,
-            order,
-            kernel,
-            schedule,
-            random,
-        }
+        Self { nodes, lanes, order, kernel, schedule, random }
     }
 
     /// Runs until nothing moves. Panics if a rank has not ended then.
@@ -210,45 +186,32 @@ impl World {
             };
             self.perform(chosen);
             if self.is_barrier() && self.nodes.iter().any(|node| node.result.is_some()) {
-                assert!(
-                    all_have_begun(self),
-                    "a rank left the barrier before all were there"
-                );
+                assert!(all_have_begun(self), "a rank left the barrier before all were there");
             }
         }
         for (rank, node) in self.nodes.iter().enumerate() {
             let (sent, received) = (&node.sent, &node.received);
             let ended = node.result.is_some();
-            assert!(
-                ended,
-                "deadlock: rank {rank} has sent {sent:?} and received {received:?}"
-            );
+            assert!(ended, "deadlock: rank {rank} has sent {sent:?} and received {received:?}");
         }
     }
 
     /// Only a barrier's flows never touch the caller's buffers.
     fn is_barrier(&self) -> bool {
         self.nodes.len() > 1
-            && self
-                .nodes
-                .iter()
-                .all(|n| n.memory[0].len() + n.memory[1].len() == 0)
+            && self.nodes.iter().all(|n| n.memory[0].len() + n.memory[1].len() == 0)
             && self.nodes.iter().all(|n| !n.plan.sends.is_empty())
     }
 
     fn moves(&self) -> Vec<Move> {
         let n = self.nodes.len();
-        let unposted = (0..n)
-            .filter(|&rank| !self.nodes[rank].posted)
-            .map(Move::Post);
+        let unposted = (0..n).filter(|&rank| !self.nodes[rank].posted).map(Move::Post);
         let lanes = (0..n * n).filter(|&pair| {
             let lane = &self.lanes[pair];
             !(lane.sends.is_empty() && lane.receives.is_empty())
         });
         let moves = lanes.flat_map(|pair| [Move::Pull(pair), Move::Leave(pair), Move::Place(pair)]);
-        unposted
-            .chain(moves.filter(|&m| self.is_possible(m)))
-            .collect()
+        unposted.chain(moves.filter(|&m| self.is_possible(m))).collect()
     }
 
     fn choose<'m>(&mut self, moves: &'m [Move]) -> Option<&'m Move> {
@@ -293,11 +256,7 @@ impl World {
             }
             Move::Place(pair) => {
                 let (lane, node) = (&self.lanes[pair], &self.nodes[pair % n]);
-                let direct = if self.schedule.on_the_way == 0 {
-                    lane.head.as_ref()
-                } else {
-                    None
-                };
+                let direct = if self.schedule.on_the_way == 0 { lane.head.as_ref() } else { None };
                 let Some(chunk) = lane.left.front().or(direct) else {
                     return false;
                 };
@@ -363,16 +322,10 @@ impl World {
         let rank = pair / self.nodes.len();
         let (send, offset, bytes) = self.lanes[pair].head.take().expect("a pulled chunk");
         let node = &mut self.nodes[rank];
-        let span = self
-            .schedule
-            .chunk_bytes
-            .min(node.plan.sends[send].source.length - offset);
+        let span = self.schedule.chunk_bytes.min(node.plan.sends[send].source.length - offset);
         let source = node.plan.sends[send].source;
         let now = node.bytes(Span::new(source.buffer, source.offset + offset, span));
-        assert_eq!(
-            now, bytes,
-            "send {send} of rank {rank} was overwritten before it had left"
-        );
+        assert_eq!(now, bytes, "send {send} of rank {rank} was overwritten before it had left");
         node.sent[send] += bytes.len();
         (send, offset, bytes)
     }
@@ -383,21 +336,12 @@ impl World {
         let receive = self.lanes[pair].receives[0];
         let flow = self.nodes[rank].plan.receives[receive];
         let sender = self.nodes[from].plan.sends[*send];
-        assert_eq!(
-            (sender.tag, sender.source.length),
-            (flow.tag, flow.target.length)
-        );
+        assert_eq!((sender.tag, sender.source.length), (flow.tag, flow.target.length));
         let target = self.chunk(flow.target, *offset);
         let node = &mut self.nodes[rank];
         if let Some(order) = &self.order {
             let placed = (receive, target);
-            hazard::check(
-                (rank, &node.plan),
-                order,
-                placed,
-                &node.sent,
-                &node.received,
-            );
+            hazard::check((rank, &node.plan), order, placed, &node.sent, &node.received);
         }
         match flow.placement {
             Placement::Store => node.write(target, bytes),

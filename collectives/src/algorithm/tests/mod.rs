@@ -34,14 +34,8 @@ fn plans(
     scratch_limit: usize,
 ) -> Vec<Plan> {
     let one = |rank: usize| {
-        let shape = Shape {
-            rank: Rank::from_index(rank),
-            ranks: world(n),
-        };
-        let call = Call {
-            in_place: in_place >> (rank % 32) & 1 == 1,
-            ..*call
-        };
+        let shape = Shape { rank: Rank::from_index(rank), ranks: world(n) };
+        let call = Call { in_place: in_place >> (rank % 32) & 1 == 1, ..*call };
         let mut made = Plan::default();
         plan(&call, algorithm, shape, scratch_limit, &mut made);
         made

@@ -28,11 +28,9 @@ impl Kernel {
     fn combine_one(self, a: &[u8], b: &[u8]) -> Vec<u8> {
         match self {
             Self::Sum => integer(a).wrapping_add(integer(b)).to_le_bytes().to_vec(),
-            Self::Mixed => integer(a)
-                .wrapping_mul(31)
-                .wrapping_add(integer(b))
-                .to_le_bytes()
-                .to_vec(),
+            Self::Mixed => {
+                integer(a).wrapping_mul(31).wrapping_add(integer(b)).to_le_bytes().to_vec()
+            }
             Self::Float => (float(a) + float(b)).to_le_bytes().to_vec(),
         }
     }
@@ -55,9 +53,7 @@ impl Kernel {
         let one = |element: usize| {
             let bits = mix(seed ^ mix((rank as u64) << 32 | element as u64));
             match self {
-                Self::Float => ((bits >> 40) as f32 / 1_000.0 - 8_000.0)
-                    .to_le_bytes()
-                    .to_vec(),
+                Self::Float => ((bits >> 40) as f32 / 1_000.0 - 8_000.0).to_le_bytes().to_vec(),
                 _ => bits.to_le_bytes().to_vec(),
             }
         };
@@ -106,12 +102,9 @@ pub(super) fn expected(
         Collective::ReduceScatter => Some(sum(call, kernel, inputs)[segment].to_vec()),
         Collective::AllGather => Some(inputs.concat()),
         Collective::Broadcast { root } => Some(inputs[root.index()].clone()),
-        Collective::AllToAll => Some(
-            inputs
-                .iter()
-                .flat_map(|input| input[segment.clone()].to_vec())
-                .collect(),
-        ),
+        Collective::AllToAll => {
+            Some(inputs.iter().flat_map(|input| input[segment.clone()].to_vec()).collect())
+        }
         Collective::Barrier => None,
     }
 }
@@ -131,10 +124,7 @@ pub(super) fn is_near(kernel: Kernel, a: &[u8], b: &[u8]) -> bool {
     match kernel {
         Kernel::Float => {
             let pairs = a.chunks_exact(4).zip(b.chunks_exact(4));
-            a.len() == b.len()
-                && pairs
-                    .into_iter()
-                    .all(|(a, b)| (float(a) - float(b)).abs() < 0.5)
+            a.len() == b.len() && pairs.into_iter().all(|(a, b)| (float(a) - float(b)).abs() < 0.5)
         }
         _ => a == b,
     }

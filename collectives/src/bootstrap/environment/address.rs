@@ -13,10 +13,8 @@ pub(super) fn address(
     text: &str,
     default_port: u16,
 ) -> Result<HostPort, LaunchError> {
-    HostPort::parse(text.trim(), default_port).map_err(|cause| LaunchError::Address {
-        variable: variable.to_owned(),
-        cause,
-    })
+    HostPort::parse(text.trim(), default_port)
+        .map_err(|cause| LaunchError::Address { variable: variable.to_owned(), cause })
 }
 
 /// Where the ranks of `launch` meet, if the environment says it.
@@ -44,10 +42,7 @@ pub(super) fn rendezvous(
     };
     HostPort::new(host.trim(), free_port(parsed, lookup))
         .map(Some)
-        .map_err(|cause| LaunchError::Address {
-            variable: variable.to_owned(),
-            cause,
-        })
+        .map_err(|cause| LaunchError::Address { variable: variable.to_owned(), cause })
 }
 
 /// With this variable torchrun says that its own store listens on `MASTER_PORT` already
@@ -81,19 +76,11 @@ fn slurm_host(
     if !by_srun {
         return Ok(None);
     }
-    for variable in [
-        "SLURM_STEP_NODELIST",
-        "SLURM_JOB_NODELIST",
-        "SLURM_NODELIST",
-    ] {
+    for variable in ["SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST"] {
         if let Some(value) = lookup(variable) {
             return match first_host(&value) {
                 Ok(host) => Ok(Some((variable, host))),
-                Err(cause) => Err(LaunchError::NodeList {
-                    variable,
-                    value: shown(&value),
-                    cause,
-                }),
+                Err(cause) => Err(LaunchError::NodeList { variable, value: shown(&value), cause }),
             };
         }
     }

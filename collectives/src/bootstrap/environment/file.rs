@@ -36,17 +36,9 @@ impl Launch {
     ) -> Result<Self, LaunchError> {
         let file: LaunchFile = toml::from_str(content).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
-            let line = 1 + content
-                .bytes()
-                .take(start)
-                .filter(|&byte| byte == b'\n')
-                .count();
+            let line = 1 + content.bytes().take(start).filter(|&byte| byte == b'\n').count();
             let message = error.message().replace('\n', " ");
-            LaunchError::Content {
-                path: path.to_owned(),
-                line,
-                message,
-            }
+            LaunchError::Content { path: path.to_owned(), line, message }
         })?;
         file.into_launch(lookup)
     }
@@ -70,15 +62,10 @@ impl LaunchFile {
             inside.or_else(|| Some((variable, lookup(variable)?)))
         };
         let rank = either("rank", self.rank, own.rank).ok_or_else(|| {
-            half_set(
-                "world_size",
-                &self.world_size.to_string(),
-                "rank (or ONEPATH_RANK)",
-            )
+            half_set("world_size", &self.world_size.to_string(), "rank (or ONEPATH_RANK)")
         })?;
-        let local_size = own
-            .local_size
-            .and_then(|name| either("local_world_size", self.local_world_size, name));
+        let local_size =
+            own.local_size.and_then(|name| either("local_world_size", self.local_world_size, name));
         let mut launch = Texts {
             rank,
             size: ("world_size", self.world_size.to_string()),
@@ -95,17 +82,11 @@ impl LaunchFile {
 }
 
 fn read_file(path: &Path) -> Result<String, LaunchError> {
-    let failed = |cause| LaunchError::File {
-        path: path.to_owned(),
-        cause,
-    };
+    let failed = |cause| LaunchError::File { path: path.to_owned(), cause };
     let file = File::open(path).map_err(failed)?;
     let mut content = String::new();
     let limit = MAX_FILE_BYTES as u64 + 1;
-    let length = file
-        .take(limit)
-        .read_to_string(&mut content)
-        .map_err(failed)?;
+    let length = file.take(limit).read_to_string(&mut content).map_err(failed)?;
     if length > MAX_FILE_BYTES {
         return Err(failed(io::ErrorKind::FileTooLarge.into()));
     }

@@ -143,13 +143,7 @@ impl Family {
         let optional = |name: &'static str| Some((name, lookup(name)?));
         let local_rank = optional(self.local_rank);
         let local_size = self.local_size.and_then(optional);
-        let mut launch = Texts {
-            rank,
-            size,
-            local_rank,
-            local_size,
-        }
-        .parse(self.launcher)?;
+        let mut launch = Texts { rank, size, local_rank, local_size }.parse(self.launcher)?;
         launch.rendezvous = address::rendezvous(&launch, lookup)?;
         Ok(Some(launch))
     }
@@ -167,27 +161,14 @@ impl Texts {
     fn parse(&self, source: Launcher) -> Result<Launch, LaunchError> {
         let size = number(&self.size, 1, MAX_WORLD_SIZE)?;
         let rank = number(&self.rank, 0, size - 1)?;
-        let local_world_size = self
-            .local_size
-            .as_ref()
-            .map(|text| number(text, 1, size))
-            .transpose()?;
+        let local_world_size =
+            self.local_size.as_ref().map(|text| number(text, 1, size)).transpose()?;
         let local_limit = local_world_size.unwrap_or(size) - 1;
-        let local_rank = self
-            .local_rank
-            .as_ref()
-            .map(|text| number(text, 0, local_limit))
-            .transpose()?;
+        let local_rank =
+            self.local_rank.as_ref().map(|text| number(text, 0, local_limit)).transpose()?;
         let world_size = WorldSize::new(u64::from(size)).expect("the range was checked above");
         let rank = Rank::new(rank);
-        Ok(Launch {
-            rank,
-            world_size,
-            local_rank,
-            local_world_size,
-            rendezvous: None,
-            source,
-        })
+        Ok(Launch { rank, world_size, local_rank, local_world_size, rendezvous: None, source })
     }
 }
 
@@ -208,11 +189,7 @@ fn number(
 }
 
 fn half_set(present: &'static str, value: &str, missing: &'static str) -> LaunchError {
-    LaunchError::HalfSet {
-        present,
-        value: shown(value),
-        missing,
-    }
+    LaunchError::HalfSet { present, value: shown(value), missing }
 }
 
 #[cfg(test)]

@@ -5,10 +5,7 @@ use super::*;
 
 fn read(variables: &[(&str, &str)]) -> Result<Launch, LaunchError> {
     let lookup = |name: &str| {
-        variables
-            .iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| (*value).to_owned())
+        variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
     };
     Launch::from_environment(&lookup)
 }
@@ -18,9 +15,7 @@ fn good(variables: &[(&str, &str)]) -> Launch {
 }
 
 fn message(variables: &[(&str, &str)]) -> String {
-    let message = read(variables)
-        .expect_err("a wrong environment")
-        .to_string();
+    let message = read(variables).expect_err("a wrong environment").to_string();
     assert!(!message.contains('\n'), "one line: {message}");
     message
 }
@@ -46,10 +41,7 @@ fn torchrun_is_understood() {
         ("MASTER_ADDR", "node7"),
         ("MASTER_PORT", "1234"),
     ]);
-    assert_eq!(
-        found,
-        launch(3, 8, (1, 2), "node7:1234", Launcher::Torchrun)
-    );
+    assert_eq!(found, launch(3, 8, (1, 2), "node7:1234", Launcher::Torchrun));
 }
 
 #[test]
@@ -103,10 +95,7 @@ fn open_mpi_and_pmi_are_understood_with_the_masters_address() {
         ("MASTER_ADDR", "a"),
     ]);
     assert_eq!(pmi, launch(2, 4, (0, 2), "a:29400", Launcher::Pmi));
-    assert_eq!(
-        good(&[("PMIX_RANK", "2"), ("PMI_SIZE", "4")]).rank,
-        Rank::new(2)
-    );
+    assert_eq!(good(&[("PMIX_RANK", "2"), ("PMI_SIZE", "4")]).rank, Rank::new(2));
 }
 
 #[test]
@@ -122,15 +111,9 @@ fn slurm_meets_on_the_first_host_of_the_step() {
     let found = good(&variables);
     assert_eq!(found.source, Launcher::Slurm);
     assert_eq!(found.local_rank, Some(1));
-    assert_eq!(
-        found.rendezvous,
-        Some("node01:29400".parse().expect("address"))
-    );
+    assert_eq!(found.rendezvous, Some("node01:29400".parse().expect("address")));
     variables.push(("MASTER_PORT", "7"));
-    assert_eq!(
-        good(&variables).rendezvous,
-        Some("node01:7".parse().expect("address"))
-    );
+    assert_eq!(good(&variables).rendezvous, Some("node01:7".parse().expect("address")));
     variables.extend([("PMI_RANK", "5"), ("PMI_SIZE", "6")]);
     let found = good(&variables);
     assert_eq!(found.source, Launcher::Pmi, "srun --mpi=pmi2");
@@ -153,13 +136,7 @@ fn below_mpirun_the_node_list_of_its_daemons_is_not_used() {
 fn nothing_set_lists_what_is_accepted() {
     for variables in [&[][..], &[("SLURM_NTASKS", "4")], &[("MASTER_ADDR", "a")]] {
         let text = message(variables);
-        for name in [
-            "ONEPATH_RANK",
-            "WORLD_SIZE",
-            "OMPI_COMM_WORLD_RANK",
-            "PMI_RANK",
-            "SLURM_",
-        ] {
+        for name in ["ONEPATH_RANK", "WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_"] {
             assert!(text.contains(name), "{text}");
         }
     }
@@ -177,10 +154,7 @@ fn half_a_family_names_what_is_set_and_what_is_missing() {
         ("SLURM_PROCID", "SLURM_NTASKS"),
     ] {
         let text = message(&[(set, "1")]);
-        assert_eq!(
-            text,
-            format!("{set}=1 is set but {missing} is not: set both or neither")
-        );
+        assert_eq!(text, format!("{set}=1 is set but {missing} is not: set both or neither"));
     }
     let text = message(&[("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_PORT", "80")]);
     assert!(text.contains("MASTER_ADDR"), "{text}");
@@ -190,18 +164,9 @@ fn half_a_family_names_what_is_set_and_what_is_missing() {
 fn a_wrong_number_is_named_with_its_range() {
     let size = ("WORLD_SIZE", "4");
     for (variables, expected) in [
-        (
-            [("RANK", "4"), size],
-            "RANK='4' is not right: use a whole number from 0 to 3",
-        ),
-        (
-            [("RANK", "-1"), size],
-            "RANK='-1' is not right: use a whole number from 0 to 3",
-        ),
-        (
-            [("RANK", ""), size],
-            "RANK='' is not right: use a whole number from 0 to 3",
-        ),
+        ([("RANK", "4"), size], "RANK='4' is not right: use a whole number from 0 to 3"),
+        ([("RANK", "-1"), size], "RANK='-1' is not right: use a whole number from 0 to 3"),
+        ([("RANK", ""), size], "RANK='' is not right: use a whole number from 0 to 3"),
         (
             [("RANK", "0"), ("WORLD_SIZE", "0")],
             "WORLD_SIZE='0' is not right: use a whole number from 1 to 65536",
@@ -213,16 +178,8 @@ fn a_wrong_number_is_named_with_its_range() {
     ] {
         assert_eq!(message(&variables), expected);
     }
-    let text = message(&[
-        ("RANK", "0"),
-        size,
-        ("LOCAL_RANK", "2"),
-        ("LOCAL_WORLD_SIZE", "2"),
-    ]);
-    assert_eq!(
-        text,
-        "LOCAL_RANK='2' is not right: use a whole number from 0 to 1"
-    );
+    let text = message(&[("RANK", "0"), size, ("LOCAL_RANK", "2"), ("LOCAL_WORLD_SIZE", "2")]);
+    assert_eq!(text, "LOCAL_RANK='2' is not right: use a whole number from 0 to 1");
 }
 
 #[test]
@@ -230,18 +187,11 @@ fn a_wrong_address_is_named() {
     let base = [("RANK", "0"), ("WORLD_SIZE", "2")];
     for (name, value) in [("MASTER_ADDR", "a b"), ("ONEPATH_RENDEZVOUS", "a:99999")] {
         let text = message(&[base[0], base[1], (name, value)]);
-        assert!(
-            text.starts_with(&format!("{name}: '{value}' is no address")),
-            "{text}"
-        );
+        assert!(text.starts_with(&format!("{name}: '{value}' is no address")), "{text}");
     }
     let text = message(&[base[0], base[1], ("MASTER_ADDR", "a"), ("MASTER_PORT", "0")]);
     assert!(text.starts_with("MASTER_PORT='0'"), "{text}");
-    let slurm = [
-        ("SLURM_PROCID", "0"),
-        ("SLURM_NTASKS", "2"),
-        ("SLURM_JOB_NODELIST", "a[1"),
-    ];
+    let slurm = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "2"), ("SLURM_JOB_NODELIST", "a[1")];
     assert!(message(&slurm).starts_with("SLURM_JOB_NODELIST='a[1' is not right"));
 }
 
@@ -249,10 +199,7 @@ fn from_file(name: &str, content: &str, variables: &[(&str, &str)]) -> Result<La
     let path = std::env::temp_dir().join(format!("onepath-launch-{}-{name}", std::process::id()));
     fs::write(&path, content).expect("temporary file");
     let lookup = |name: &str| {
-        variables
-            .iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| (*value).to_owned())
+        variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
     };
     let result = Launch::from_file(&path, &lookup);
     fs::remove_file(&path).expect("remove");
@@ -266,11 +213,8 @@ fn a_file_tells_the_place_alone_or_with_the_rank_from_the_environment() {
     let found = from_file("whole", whole, &[]).expect("good file");
     assert_eq!(found, launch(1, 4, (1, 2), "h:5", Launcher::File));
     let shared = "world_size = 4\nrendezvous = \"h:5\"\n";
-    let rank = [
-        ("ONEPATH_RANK", "3"),
-        ("ONEPATH_LOCAL_RANK", "0"),
-        ("ONEPATH_LOCAL_WORLD_SIZE", "1"),
-    ];
+    let rank =
+        [("ONEPATH_RANK", "3"), ("ONEPATH_LOCAL_RANK", "0"), ("ONEPATH_LOCAL_WORLD_SIZE", "1")];
     let found = from_file("shared", shared, &rank).expect("good file");
     assert_eq!(found, launch(3, 4, (0, 1), "h:5", Launcher::File));
 }
@@ -280,19 +224,11 @@ fn a_wrong_file_is_named_with_its_line() {
     for (content, expected) in [
         ("rank = 0\nworld_size = \"x\"\n", "line 2"),
         ("rank = 0\nworld_size = 2\nsize = 3\n", "line 3"),
-        (
-            "rank = 2\nworld_size = 2\n",
-            "rank='2' is not right: use a whole number from 0 to 1",
-        ),
+        ("rank = 2\nworld_size = 2\n", "rank='2' is not right: use a whole number from 0 to 1"),
         ("world_size = 2\n", "ONEPATH_RANK"),
-        (
-            "rank = 0\nworld_size = 2\nrendezvous = \"a:b\"\n",
-            "rendezvous: 'a:b'",
-        ),
+        ("rank = 0\nworld_size = 2\nrendezvous = \"a:b\"\n", "rendezvous: 'a:b'"),
     ] {
-        let text = from_file("wrong", content, &[])
-            .expect_err(content)
-            .to_string();
+        let text = from_file("wrong", content, &[]).expect_err(content).to_string();
         assert!(text.contains(expected) && !text.contains('\n'), "{text}");
     }
     let error = Launch::from_file(Path::new("/nonexistent/launch"), &|_| None).expect_err("none");

@@ -35,9 +35,7 @@ pub struct RendezvousClient {
 
 impl fmt::Debug for RendezvousClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RendezvousClient")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("RendezvousClient").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -53,10 +51,7 @@ impl RendezvousClient {
         loop {
             if let Some(stream) = retries.run(attempt(address, trust)).await? {
                 let stream = BufReader::new(stream);
-                return Ok(Self {
-                    stream,
-                    address: address.clone(),
-                });
+                return Ok(Self { stream, address: address.clone() });
             }
         }
     }
@@ -69,10 +64,7 @@ impl RendezvousClient {
         let answer = timeout(limit, self.request(post)).await;
         let address = || self.address.clone();
         answer.unwrap_or_else(|_| {
-            Err(RendezvousError::NoAnswer {
-                address: address(),
-                waited: limit,
-            })
+            Err(RendezvousError::NoAnswer { address: address(), waited: limit })
         })
     }
 
@@ -81,19 +73,13 @@ impl RendezvousClient {
         let written = write_frame(&mut self.stream, &request, MAX_REQUEST_BYTES).await;
         written.map_err(|cause| self.lost(cause))?;
         let head = self.read(MAX_ANSWER_BYTES).await?;
-        let wrong = |cause| RendezvousError::Answer {
-            address: self.address.clone(),
-            cause,
-        };
+        let wrong = |cause| RendezvousError::Answer { address: self.address.clone(), cause };
         let count = match Answer::decode(head).map_err(wrong)? {
             Answer::Failed(failure) => return Err(RendezvousError::Failed(failure)),
             Answer::Good { count } => count,
         };
         if count != post.count {
-            return Err(wrong(Malformed::Count {
-                count,
-                expected: post.count,
-            }));
+            return Err(wrong(Malformed::Count { count, expected: post.count }));
         }
         let mut blobs = Vec::with_capacity(count as usize);
         for _ in 0..count {
@@ -103,16 +89,11 @@ impl RendezvousClient {
     }
 
     async fn read(&mut self, maximum: usize) -> Result<Bytes, RendezvousError> {
-        read_frame(&mut self.stream, maximum)
-            .await
-            .map_err(|cause| self.lost(cause))
+        read_frame(&mut self.stream, maximum).await.map_err(|cause| self.lost(cause))
     }
 
     fn lost(&self, cause: FrameError) -> RendezvousError {
-        RendezvousError::Lost {
-            address: self.address.clone(),
-            cause,
-        }
+        RendezvousError::Lost { address: self.address.clone(), cause }
     }
 }
 
@@ -130,13 +111,7 @@ impl<'a> Retries<'a> {
     pub(super) fn new(start: Instant, patience: Duration, address: &'a HostPort) -> Self {
         // The clock can not tell every time; a year is as good as for ever.
         let deadline = start + patience.min(Duration::from_hours(365 * 24));
-        Self {
-            start,
-            deadline,
-            address,
-            pause: FIRST_PAUSE,
-            last: None,
-        }
+        Self { start, deadline, address, pause: FIRST_PAUSE, last: None }
     }
 
     /// Runs one attempt; `None` after a pause if there is to be another one.
@@ -148,10 +123,7 @@ impl<'a> Retries<'a> {
         match timeout_at(self.deadline, attempt).await {
             Ok(Ok(value)) => return Ok(Some(value)),
             Ok(Err(cause)) if cause.is_final() => {
-                return Err(RendezvousError::Refused {
-                    address: address(),
-                    cause,
-                });
+                return Err(RendezvousError::Refused { address: address(), cause });
             }
             Ok(Err(cause)) => self.last = Some(cause),
             Err(_) => {}
@@ -159,11 +131,7 @@ impl<'a> Retries<'a> {
         let now = Instant::now();
         if now >= self.deadline {
             let (address, elapsed, last) = (address(), self.start.elapsed(), self.last.take());
-            return Err(RendezvousError::Unreachable {
-                address,
-                elapsed,
-                last,
-            });
+            return Err(RendezvousError::Unreachable { address, elapsed, last });
         }
         sleep_until(self.deadline.min(now + self.pause)).await;
         self.pause = (self.pause * 2).min(LAST_PAUSE);
@@ -177,11 +145,7 @@ pub(super) async fn resolve(address: &HostPort) -> Result<Vec<SocketAddr>, Conne
         .await
         .map_err(ConnectCause::Resolve)?
         .collect();
-    if found.is_empty() {
-        Err(ConnectCause::NoAddress)
-    } else {
-        Ok(found)
-    }
+    if found.is_empty() { Err(ConnectCause::NoAddress) } else { Ok(found) }
 }
 
 /// Tries every address that is trusted, once; what can not be mended is the better reason.
@@ -200,10 +164,7 @@ async fn attempt(address: &HostPort, trust: &Trust) -> Result<TcpStream, Connect
             cause if cause.is_final() => 2,
             _ => 1,
         };
-        if reason
-            .as_ref()
-            .is_none_or(|before| weight(&cause) > weight(before))
-        {
+        if reason.as_ref().is_none_or(|before| weight(&cause) > weight(before)) {
             reason = Some(cause);
         }
     }

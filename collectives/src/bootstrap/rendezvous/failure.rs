@@ -112,11 +112,7 @@ pub enum Failure {
 
 fn missing_text(waited: Duration, ranks: &[u32], missing: u32, refused: u32) -> String {
     let noun = if missing == 1 { "rank" } else { "ranks" };
-    let names = ranks
-        .iter()
-        .map(u32::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let names = ranks.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     let more = match (missing as usize).saturating_sub(ranks.len()) {
         0 => String::new(),
         unnamed => format!(" and {unnamed} more"),
@@ -161,25 +157,14 @@ impl Failure {
     pub(super) fn encode(&self, out: &mut BytesMut) {
         out.put_u8(self.kind());
         match self {
-            Self::ParameterDiffers {
-                name,
-                first_rank,
-                first_value,
-                other_rank,
-                other_value,
-            } => {
+            Self::ParameterDiffers { name, first_rank, first_value, other_rank, other_value } => {
                 message::put_text(out, name);
                 out.put_u32_le(*first_rank);
                 message::put_text(out, first_value);
                 out.put_u32_le(*other_rank);
                 message::put_text(out, other_value);
             }
-            Self::CountDiffers {
-                first_rank,
-                first_count,
-                other_rank,
-                other_count,
-            } => {
+            Self::CountDiffers { first_rank, first_count, other_rank, other_count } => {
                 for number in [first_rank, first_count, other_rank, other_count] {
                     out.put_u32_le(*number);
                 }
@@ -189,27 +174,15 @@ impl Failure {
                 out.put_u16_le(*theirs);
                 out.put_u16_le(*ours);
             }
-            Self::DuplicateRank {
-                rank,
-                first,
-                second,
-            } => {
+            Self::DuplicateRank { rank, first, second } => {
                 out.put_u32_le(*rank);
                 message::put_text(out, first);
                 message::put_text(out, second);
             }
-            Self::Missing {
-                waited,
-                ranks,
-                missing,
-                refused,
-            } => {
+            Self::Missing { waited, ranks, missing, refused } => {
                 out.put_u64_le(waited.as_millis() as u64);
                 out.put_u16_le(ranks.len().min(MAX_NAMED) as u16);
-                ranks
-                    .iter()
-                    .take(MAX_NAMED)
-                    .for_each(|rank| out.put_u32_le(*rank));
+                ranks.iter().take(MAX_NAMED).for_each(|rank| out.put_u32_le(*rank));
                 out.put_u32_le(*missing);
                 out.put_u32_le(*refused);
             }
@@ -253,18 +226,11 @@ impl Failure {
                 second: text(input)?,
             },
             5 => Self::decode_missing(input)?,
-            6 => Self::Left {
-                rank: input.try_get_u32_le()?,
-            },
+            6 => Self::Left { rank: input.try_get_u32_le()? },
             7 => Self::Ended { key: text(input)? },
-            8 => Self::Full {
-                what: text(input)?,
-                limit: input.try_get_u64_le()?,
-            },
+            8 => Self::Full { what: text(input)?, limit: input.try_get_u64_le()? },
             9 => Self::Stopped,
-            10 => Self::Malformed {
-                reason: text(input)?,
-            },
+            10 => Self::Malformed { reason: text(input)? },
             _ => return Err(Malformed::Kind { kind }),
         })
     }
@@ -279,15 +245,8 @@ impl Failure {
                 maximum: MAX_NAMED,
             });
         }
-        let ranks = (0..named)
-            .map(|_| input.try_get_u32_le())
-            .collect::<Result<_, _>>()?;
+        let ranks = (0..named).map(|_| input.try_get_u32_le()).collect::<Result<_, _>>()?;
         let missing = input.try_get_u32_le()?;
-        Ok(Self::Missing {
-            waited,
-            ranks,
-            missing,
-            refused: input.try_get_u32_le()?,
-        })
+        Ok(Self::Missing { waited, ranks, missing, refused: input.try_get_u32_le()? })
     }
 }

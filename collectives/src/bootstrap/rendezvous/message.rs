@@ -91,9 +91,7 @@ pub enum Malformed {
 
 impl From<TryGetError> for Malformed {
     fn from(error: TryGetError) -> Self {
-        Self::Short {
-            missing: error.requested.saturating_sub(error.available),
-        }
+        Self::Short { missing: error.requested.saturating_sub(error.available) }
     }
 }
 
@@ -118,11 +116,7 @@ pub struct Post {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Post(Post),
-    OtherVersion {
-        version: u16,
-        rank: u32,
-        key: String,
-    },
+    OtherVersion { version: u16, rank: u32, key: String },
 }
 
 impl Post {
@@ -136,10 +130,7 @@ impl Post {
             check_length("value of a parameter", value.len(), MAX_VALUE_BYTES)?;
         }
         if self.rank >= self.count || self.count > MAX_WORLD_SIZE {
-            return Err(Malformed::Rank {
-                rank: self.rank,
-                count: self.count,
-            });
+            return Err(Malformed::Rank { rank: self.rank, count: self.count });
         }
         Ok(())
     }
@@ -184,14 +175,7 @@ impl Request {
         check_length("blob", length, MAX_BLOB_BYTES)?;
         let blob = take(&mut input, length)?;
         check_end(&input)?;
-        let post = Post {
-            key,
-            rank,
-            count,
-            parameters,
-            blob,
-            patience,
-        };
+        let post = Post { key, rank, count, parameters, blob, patience };
         post.check()?;
         Ok(Self::Post(post))
     }
@@ -210,9 +194,7 @@ pub(super) enum Answer {
 impl Answer {
     pub(super) fn decode(mut input: Bytes) -> Result<Self, Malformed> {
         let answer = match input.try_get_u8()? {
-            GOOD => Self::Good {
-                count: input.try_get_u32_le()?,
-            },
+            GOOD => Self::Good { count: input.try_get_u32_le()? },
             kind => Self::Failed(Failure::decode(kind, &mut input)?),
         };
         check_end(&input)?;
@@ -272,23 +254,11 @@ fn take(input: &mut Bytes, length: usize) -> Result<Bytes, Malformed> {
 }
 
 fn check_length(what: &'static str, length: usize, maximum: usize) -> Result<(), Malformed> {
-    if length > maximum {
-        Err(Malformed::TooLong {
-            what,
-            length,
-            maximum,
-        })
-    } else {
-        Ok(())
-    }
+    if length > maximum { Err(Malformed::TooLong { what, length, maximum }) } else { Ok(()) }
 }
 
 fn check_end(input: &Bytes) -> Result<(), Malformed> {
-    if input.is_empty() {
-        Ok(())
-    } else {
-        Err(Malformed::Extra { extra: input.len() })
-    }
+    if input.is_empty() { Ok(()) } else { Err(Malformed::Extra { extra: input.len() }) }
 }
 
 #[cfg(test)]

@@ -22,22 +22,9 @@ fn every_failure() -> Vec<Failure> {
             other_rank: 3,
             other_value: "4".into(),
         },
-        Failure::CountDiffers {
-            first_rank: 1,
-            first_count: 2,
-            other_rank: 3,
-            other_count: 4,
-        },
-        Failure::VersionDiffers {
-            rank: 3,
-            theirs: 2,
-            ours: 1,
-        },
-        Failure::DuplicateRank {
-            rank: 3,
-            first: "a".into(),
-            second: "b".into(),
-        },
+        Failure::CountDiffers { first_rank: 1, first_count: 2, other_rank: 3, other_count: 4 },
+        Failure::VersionDiffers { rank: 3, theirs: 2, ours: 1 },
+        Failure::DuplicateRank { rank: 3, first: "a".into(), second: "b".into() },
         Failure::Missing {
             waited: Duration::from_mins(1),
             ranks: vec![2, 5],
@@ -45,17 +32,10 @@ fn every_failure() -> Vec<Failure> {
             refused: 0,
         },
         Failure::Left { rank: 3 },
-        Failure::Ended {
-            key: "world".into(),
-        },
-        Failure::Full {
-            what: "exchanges".into(),
-            limit: 7,
-        },
+        Failure::Ended { key: "world".into() },
+        Failure::Full { what: "exchanges".into(), limit: 7 },
         Failure::Stopped,
-        Failure::Malformed {
-            reason: "why".into(),
-        },
+        Failure::Malformed { reason: "why".into() },
     ]
 }
 
@@ -65,10 +45,7 @@ fn content(frame: &Bytes) -> Bytes {
 
 #[test]
 fn a_post_survives_the_wire() {
-    assert_eq!(
-        Request::decode(post().encode().freeze()),
-        Ok(Request::Post(post()))
-    );
+    assert_eq!(Request::decode(post().encode().freeze()), Ok(Request::Post(post())));
 }
 
 #[test]
@@ -89,46 +66,15 @@ fn the_longest_post_fits_the_longest_request() {
 fn a_post_out_of_bounds_is_named_by_sender_and_receiver() {
     for (wrong, expected) in [
         (Post { rank: 4, ..post() }, "rank 4 of 4 members"),
-        (
-            Post {
-                count: MAX_WORLD_SIZE + 1,
-                ..post()
-            },
-            "rank 3 of 65537 members",
-        ),
-        (
-            Post {
-                key: "k".repeat(257),
-                ..post()
-            },
-            "key",
-        ),
-        (
-            Post {
-                blob: vec![0; MAX_BLOB_BYTES + 1].into(),
-                ..post()
-            },
-            "the blob has a length",
-        ),
-        (
-            Post {
-                parameters: vec![Default::default(); 65],
-                ..post()
-            },
-            "list of parameters",
-        ),
+        (Post { count: MAX_WORLD_SIZE + 1, ..post() }, "rank 3 of 65537 members"),
+        (Post { key: "k".repeat(257), ..post() }, "key"),
+        (Post { blob: vec![0; MAX_BLOB_BYTES + 1].into(), ..post() }, "the blob has a length"),
+        (Post { parameters: vec![Default::default(); 65], ..post() }, "list of parameters"),
     ] {
         let error = wrong.check().expect_err(expected).to_string();
         assert!(error.contains(expected), "{error}");
     }
-    for wrong in [
-        Post { rank: 4, ..post() },
-        Post {
-            count: 0,
-            rank: 0,
-            ..post()
-        },
-    ] {
+    for wrong in [Post { rank: 4, ..post() }, Post { count: 0, rank: 0, ..post() }] {
         let error = Request::decode(wrong.encode().freeze()).expect_err("refused");
         assert!(matches!(error, Malformed::Rank { .. }), "{error}");
     }
@@ -139,11 +85,7 @@ fn a_request_of_another_version_still_tells_rank_and_key() {
     let mut wire = post().encode();
     wire[0] = 9;
     wire.truncate(20);
-    let expected = Request::OtherVersion {
-        version: 9,
-        rank: 3,
-        key: "world".to_owned(),
-    };
+    let expected = Request::OtherVersion { version: 9, rank: 3, key: "world".to_owned() };
     assert_eq!(Request::decode(wire.freeze()), Ok(expected));
 }
 
@@ -159,14 +101,8 @@ fn every_failure_survives_the_wire_and_reads_as_one_line() {
 #[test]
 fn the_messages_read_as_people_need_them() {
     let failures = every_failure();
-    assert_eq!(
-        failures[0].to_string(),
-        "parameter 'subflows' differs: rank 0 has 2, rank 3 has 4"
-    );
-    assert_eq!(
-        failures[4].to_string(),
-        "rendezvous timed out after 60 s: ranks 2, 5 did not come"
-    );
+    assert_eq!(failures[0].to_string(), "parameter 'subflows' differs: rank 0 has 2, rank 3 has 4");
+    assert_eq!(failures[4].to_string(), "rendezvous timed out after 60 s: ranks 2, 5 did not come");
     let missing = Failure::Missing {
         waited: Duration::from_millis(59_997),
         ranks: vec![7],
@@ -199,10 +135,7 @@ fn a_cut_or_prolonged_message_is_malformed() {
     }
     let mut longer = post().encode();
     longer.put_u8(0);
-    assert_eq!(
-        Request::decode(longer.freeze()),
-        Err(Malformed::Extra { extra: 1 })
-    );
+    assert_eq!(Request::decode(longer.freeze()), Err(Malformed::Extra { extra: 1 }));
 }
 
 #[test]
@@ -210,10 +143,7 @@ fn a_good_answer_has_its_count_and_then_the_blobs() {
     let blobs = [Bytes::from_static(b"a"), Bytes::new()];
     let wire = encode_good(blobs.iter()).expect("small");
     assert_eq!(&wire[..], b"\x05\0\0\0\0\x02\0\0\0\x01\0\0\0a\0\0\0\0");
-    assert_eq!(
-        Answer::decode(wire.slice(4..9)),
-        Ok(Answer::Good { count: 2 })
-    );
+    assert_eq!(Answer::decode(wire.slice(4..9)), Ok(Answer::Good { count: 2 }));
 }
 
 proptest! {

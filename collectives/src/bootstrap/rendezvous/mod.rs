@@ -145,10 +145,7 @@ pub async fn rendezvous(
     blob: Bytes,
 ) -> Result<Vec<Bytes>, RendezvousError> {
     let start = Instant::now();
-    config
-        .post(blob.clone(), config.timeout)
-        .check()
-        .map_err(RendezvousError::Post)?;
+    config.post(blob.clone(), config.timeout).check().map_err(RendezvousError::Post)?;
     if config.world_size.get() == 1 && config.hosting != Hosting::Elsewhere {
         return Ok(vec![blob]);
     }
@@ -245,27 +242,16 @@ async fn bind_address(
             break found;
         }
     };
-    let mut verdicts = found
-        .iter()
-        .map(|found| config.trust.check_address(found.ip()));
+    let mut verdicts = found.iter().map(|found| config.trust.check_address(found.ip()));
     if !verdicts.any(|verdict| verdict.is_ok()) {
-        config
-            .trust
-            .check_address(found[0].ip())
-            .map_err(BindError::from)?;
+        config.trust.check_address(found[0].ip()).map_err(BindError::from)?;
     }
     // Of several loopback addresses one is enough: clients try them all.
     let local = found.into_iter().find(|found| {
         config.trust.check_address(found.ip()).is_ok()
             && (config.hosting == Hosting::Here || is_local(*found))
     });
-    Ok(local.map(|local| {
-        if by_name && !restricted {
-            everywhere
-        } else {
-            local
-        }
-    }))
+    Ok(local.map(|local| if by_name && !restricted { everywhere } else { local }))
 }
 
 /// Whether a socket can have this address, which is what counts.

@@ -68,9 +68,7 @@ pub struct RendezvousServer {
 
 impl fmt::Debug for RendezvousServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RendezvousServer")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("RendezvousServer").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -125,13 +123,8 @@ impl RendezvousServer {
             io::ErrorKind::AddrInUse => BindError::PortTaken { address },
             _ => BindError::System { address, cause },
         })?;
-        let bound = listener
-            .local_addr()
-            .map_err(|cause| BindError::System { address, cause })?;
-        let table = TableLimits {
-            exchanges: limits.exchanges,
-            bytes: limits.bytes,
-        };
+        let bound = listener.local_addr().map_err(|cause| BindError::System { address, cause })?;
+        let table = TableLimits { exchanges: limits.exchanges, bytes: limits.bytes };
         let shared = Shared {
             trust,
             limits,
@@ -141,11 +134,7 @@ impl RendezvousServer {
             changed: watch::Sender::new(()),
             stopping: watch::Sender::new(false),
         };
-        Ok(Self {
-            listener,
-            address: bound,
-            shared: Arc::new(shared),
-        })
+        Ok(Self { listener, address: bound, shared: Arc::new(shared) })
     }
 
     /// Where it listens.
@@ -224,11 +213,7 @@ impl RendezvousServer {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A store that ended a moment ago leaves its port in TIME_WAIT.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {

@@ -34,11 +34,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> Self {
-        Self {
-            shared,
-            stream,
-            peer,
-        }
+        Self { shared, stream, peer }
     }
 
     /// Serves the connection; `seat` is given back as soon as it has authenticated.
@@ -60,11 +56,7 @@ impl Session {
         let Ok(_place) = shared.members.try_acquire() else {
             let limit = shared.limits.connections as u64;
             shared.counters.count_rejected(None);
-            self.tell(&Failure::Full {
-                what: "members".to_owned(),
-                limit,
-            })
-            .await;
+            self.tell(&Failure::Full { what: "members".to_owned(), limit }).await;
             return;
         };
         while self.request().await.is_continue() {}
@@ -74,18 +66,13 @@ impl Session {
         let shared = &self.shared;
         // Without these options it works as well, only slower.
         let _ = self.stream.set_nodelay(true);
-        let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE)
-            .with_interval(KEEPALIVE / 10);
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 10);
         let _ = SockRef::from(&self.stream).set_tcp_keepalive(&keepalive);
         let limit = shared.limits.handshake_time;
         let stream = &mut self.stream;
         match authenticate_within(limit, stream, Side::Acceptor, &shared.trust, CONTEXT).await {
             Ok(()) => {
-                shared
-                    .counters
-                    .authenticated
-                    .fetch_add(1, Ordering::Relaxed);
+                shared.counters.authenticated.fetch_add(1, Ordering::Relaxed);
                 true
             }
             Err(error) => {
@@ -104,31 +91,22 @@ impl Session {
         };
         let request = match frame {
             Ok(frame) => Request::decode(frame),
-            Err(FrameError::TooLong { length, maximum }) => Err(Malformed::TooLong {
-                what: "request",
-                length,
-                maximum,
-            }),
+            Err(FrameError::TooLong { length, maximum }) => {
+                Err(Malformed::TooLong { what: "request", length, maximum })
+            }
             Err(_) => return ControlFlow::Break(()),
         };
         match request {
             Ok(Request::Post(post)) => self.post(post).await,
             Ok(Request::OtherVersion { version, rank, key }) => {
-                let failure = self
-                    .shared
-                    .with_table(|table| table.refuse_version(&key, rank, version));
+                let failure =
+                    self.shared.with_table(|table| table.refuse_version(&key, rank, version));
                 self.tell(&failure).await;
                 ControlFlow::Break(())
             }
             Err(error) => {
-                self.shared
-                    .counters
-                    .malformed
-                    .fetch_add(1, Ordering::Relaxed);
-                self.tell(&Failure::Malformed {
-                    reason: error.to_string(),
-                })
-                .await;
+                self.shared.counters.malformed.fetch_add(1, Ordering::Relaxed);
+                self.tell(&Failure::Malformed { reason: error.to_string() }).await;
                 ControlFlow::Break(())
             }
         }
@@ -154,8 +132,7 @@ impl Session {
             frames
         } else {
             let refused = self.shared.counters.refused_ranks();
-            self.shared
-                .with_table(|table| table.expire(&key, patience, refused));
+            self.shared.with_table(|table| table.expire(&key, patience, refused));
             answer.await
         };
         // Every waiter is answered before the table forgets it.
@@ -169,11 +146,7 @@ impl Session {
 
     /// Tells one member alone, as the last word.
     async fn tell(&mut self, failure: &Failure) {
-        if self
-            .write(message::encode_failure(failure))
-            .await
-            .is_continue()
-        {
+        if self.write(message::encode_failure(failure)).await.is_continue() {
             let _ = timeout(FAREWELL, close_gently(&mut self.stream)).await;
         }
     }

@@ -106,11 +106,7 @@ impl Table {
         match verdict {
             Ok(()) => {
                 self.bytes += post.blob.len();
-                let member = Member {
-                    blob: post.blob,
-                    peer,
-                    waiter,
-                };
+                let member = Member { blob: post.blob, peer, waiter };
                 gathering.members.insert(post.rank, member);
                 if gathering.members.len() == gathering.count as usize {
                     self.complete(&key);
@@ -123,11 +119,7 @@ impl Table {
 
     /// A member has another version, and nothing more of its request can be read.
     pub(super) fn refuse_version(&mut self, key: &str, rank: u32, theirs: u16) -> Failure {
-        let failure = Failure::VersionDiffers {
-            rank,
-            theirs,
-            ours: PROTOCOL_VERSION,
-        };
+        let failure = Failure::VersionDiffers { rank, theirs, ours: PROTOCOL_VERSION };
         if !self.closed.contains_key(key) {
             self.fail(key, failure.clone(), None);
         }
@@ -138,20 +130,14 @@ impl Table {
     fn examine(&self, post: &Post, peer: SocketAddr) -> Result<(), Failure> {
         if self.bytes + post.blob.len() > self.limits.bytes {
             let limit = self.limits.bytes as u64;
-            return Err(Failure::Full {
-                what: "bytes".to_owned(),
-                limit,
-            });
+            return Err(Failure::Full { what: "bytes".to_owned(), limit });
         }
         let Some(gathering) = self.gathering.get(&post.key) else {
             let limit = self.limits.exchanges;
             if self.gathering.len() < limit {
                 return Ok(());
             }
-            return Err(Failure::Full {
-                what: "exchanges".to_owned(),
-                limit: limit as u64,
-            });
+            return Err(Failure::Full { what: "exchanges".to_owned(), limit: limit as u64 });
         };
         let first_rank = gathering.first;
         if let Some((name, first_value, other_value)) =
@@ -207,16 +193,7 @@ impl Table {
         let absent = (0..gathering.count).filter(|rank| !gathering.members.contains_key(rank));
         let ranks = absent.take(MAX_NAMED).collect();
         let refused = refused.try_into().unwrap_or(u32::MAX);
-        self.fail(
-            key,
-            Failure::Missing {
-                waited,
-                ranks,
-                missing,
-                refused,
-            },
-            None,
-        );
+        self.fail(key, Failure::Missing { waited, ranks, missing, refused }, None);
     }
 
     /// The store ends: nobody else can come.
@@ -286,12 +263,7 @@ impl Table {
         frames: &Frames,
     ) {
         let mut closed = Closed {
-            arrived: gathering
-                .members
-                .keys()
-                .copied()
-                .filter(|_| failure.is_some())
-                .collect(),
+            arrived: gathering.members.keys().copied().filter(|_| failure.is_some()).collect(),
             failure,
             count: gathering.count,
             unanswered: 0,

@@ -4,10 +4,7 @@ use super::*;
 const KEY: &str = "world";
 
 fn table() -> Table {
-    Table::new(TableLimits {
-        exchanges: 2,
-        bytes: 100,
-    })
+    Table::new(TableLimits { exchanges: 2, bytes: 100 })
 }
 
 fn post(rank: u32, count: u32) -> Post {
@@ -58,13 +55,7 @@ fn a_differing_parameter_ends_it_for_all_and_for_those_who_come_later() {
     let mut table = table();
     let mut first = table.post(post(0, 3), peer(1));
     let other = vec![("subflows".to_owned(), "4".to_owned())];
-    let mut second = table.post(
-        Post {
-            parameters: other,
-            ..post(2, 3)
-        },
-        peer(2),
-    );
+    let mut second = table.post(Post { parameters: other, ..post(2, 3) }, peer(2));
     let expected = "parameter 'subflows' differs: rank 0 has 2, rank 2 has 4";
     assert_eq!(failure(&mut first).to_string(), expected);
     assert_eq!(failure(&mut second).to_string(), expected);
@@ -82,14 +73,10 @@ fn a_parameter_that_only_one_rank_has_differs() {
     let mut table = table();
     let mut first = table.post(post(0, 3), peer(1));
     let mut more = post(1, 3);
-    more.parameters
-        .push(("transport".to_owned(), "tcp".to_owned()));
+    more.parameters.push(("transport".to_owned(), "tcp".to_owned()));
     drop(table.post(more, peer(2)));
     let text = failure(&mut first).to_string();
-    assert_eq!(
-        text,
-        "parameter 'transport' differs: rank 0 has (nothing), rank 1 has tcp"
-    );
+    assert_eq!(text, "parameter 'transport' differs: rank 0 has (nothing), rank 1 has tcp");
 }
 
 #[test]
@@ -98,10 +85,7 @@ fn a_differing_count_or_a_rank_that_comes_twice_ends_it() {
     let mut first = table.post(post(0, 3), peer(1));
     drop(table.post(post(1, 4), peer(2)));
     let text = failure(&mut first).to_string();
-    assert_eq!(
-        text,
-        "the number of members differs: rank 0 says 3, rank 1 says 4"
-    );
+    assert_eq!(text, "the number of members differs: rank 0 says 3, rank 1 says 4");
 
     let mut table = self::table();
     let mut first = table.post(post(0, 3), peer(1));
@@ -117,10 +101,7 @@ fn a_rank_of_another_version_ends_it_and_is_named() {
     let mut first = table.post(post(0, 3), peer(1));
     let told = table.refuse_version(KEY, 2, 9);
     assert_eq!(failure(&mut first), told);
-    assert!(
-        told.to_string().contains("rank 2 has 9, the store has 1"),
-        "{told}"
-    );
+    assert!(told.to_string().contains("rank 2 has 9, the store has 1"), "{told}");
 }
 
 #[test]
@@ -136,17 +117,12 @@ fn another_version_after_a_good_end_changes_nothing() {
 #[test]
 fn impatience_names_who_is_missing() {
     let mut table = table();
-    let mut waiting: Vec<_> = [0, 1, 3, 4]
-        .map(|rank| table.post(post(rank, 6), peer(1)))
-        .into_iter()
-        .collect();
+    let mut waiting: Vec<_> =
+        [0, 1, 3, 4].map(|rank| table.post(post(rank, 6), peer(1))).into_iter().collect();
     table.expire(KEY, Duration::from_mins(1), 0);
     for receiver in &mut waiting {
         let text = failure(receiver).to_string();
-        assert_eq!(
-            text,
-            "rendezvous timed out after 60 s: ranks 2, 5 did not come"
-        );
+        assert_eq!(text, "rendezvous timed out after 60 s: ranks 2, 5 did not come");
         table.answered(KEY);
     }
     assert_eq!(table.progress(KEY), Progress::Settled);
@@ -159,10 +135,7 @@ fn of_many_missing_ranks_the_first_are_named() {
     let mut first = table.post(post(0, 65_536), peer(1));
     table.expire(KEY, Duration::from_secs(1), 2);
     let text = failure(&mut first).to_string();
-    assert!(
-        text.contains(", 64 and 65471 more did not come (2 connections"),
-        "{text}"
-    );
+    assert!(text.contains(", 64 and 65471 more did not come (2 connections"), "{text}");
 }
 
 #[test]
@@ -180,20 +153,9 @@ fn a_good_exchange_can_not_be_joined_again_and_is_forgotten_in_the_end() {
     let mut table = table();
     drop(table.post(post(0, 1), peer(1)));
     let mut again = table.post(post(0, 1), peer(1));
-    assert_eq!(
-        failure(&mut again),
-        Failure::Ended {
-            key: KEY.to_owned()
-        }
-    );
+    assert_eq!(failure(&mut again), Failure::Ended { key: KEY.to_owned() });
     for key in ["a", "b"] {
-        drop(table.post(
-            Post {
-                key: key.to_owned(),
-                ..post(0, 1)
-            },
-            peer(1),
-        ));
+        drop(table.post(Post { key: key.to_owned(), ..post(0, 1) }, peer(1)));
     }
     assert_eq!(table.closed.len(), 2);
     let mut anew = table.post(post(0, 1), peer(1));
@@ -205,23 +167,11 @@ fn a_full_store_refuses_bytes_and_exchanges_above_its_limits() {
     let mut table = table();
     let blob = Bytes::from(vec![0; 101]);
     let mut large = table.post(Post { blob, ..post(0, 2) }, peer(1));
-    assert!(matches!(
-        failure(&mut large),
-        Failure::Full { limit: 100, .. }
-    ));
-    let named = |key: &str| Post {
-        key: key.to_owned(),
-        ..post(0, 2)
-    };
-    let _waiting = [
-        table.post(named("a"), peer(1)),
-        table.post(named("b"), peer(1)),
-    ];
+    assert!(matches!(failure(&mut large), Failure::Full { limit: 100, .. }));
+    let named = |key: &str| Post { key: key.to_owned(), ..post(0, 2) };
+    let _waiting = [table.post(named("a"), peer(1)), table.post(named("b"), peer(1))];
     let mut third = table.post(named("c"), peer(1));
-    assert!(matches!(
-        failure(&mut third),
-        Failure::Full { limit: 2, .. }
-    ));
+    assert!(matches!(failure(&mut third), Failure::Full { limit: 2, .. }));
     assert_eq!(table.gathering.len(), 2);
 }
 

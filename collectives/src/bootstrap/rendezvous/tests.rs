@@ -76,33 +76,22 @@ fn store(trust: Trust, limits: ServerLimits) -> (HostPort, Arc<Counters>, JoinHa
     )
     .expect("bind");
     let address = HostPort::new("127.0.0.1", server.local_address().port()).expect("address");
-    (
-        address,
-        counters,
-        tokio::spawn(server.serve(std::future::pending())),
-    )
+    (address, counters, tokio::spawn(server.serve(std::future::pending())))
 }
 
 fn elsewhere(address: &HostPort, rank: u32, size: u64, trust: Trust) -> RendezvousConfig {
-    RendezvousConfig {
-        hosting: Hosting::Elsewhere,
-        ..config(address, rank, size, trust)
-    }
+    RendezvousConfig { hosting: Hosting::Elsewhere, ..config(address, rank, size, trust) }
 }
 
 async fn two_meet(address: &HostPort, trust: &Trust) {
-    let members = (0..2)
-        .map(|rank| elsewhere(address, rank, 2, trust.clone()))
-        .collect();
+    let members = (0..2).map(|rank| elsewhere(address, rank, 2, trust.clone())).collect();
     for outcome in run_all(members).await {
         assert_eq!(outcome.expect("they meet"), [blob(0), blob(1)]);
     }
 }
 
 async fn stream_to(address: &HostPort) -> TcpStream {
-    TcpStream::connect((address.host(), address.port()))
-        .await
-        .expect("connect")
+    TcpStream::connect((address.host(), address.port())).await.expect("connect")
 }
 
 /// Lets tasks run until `counter` has reached `value`; a test that hangs here has failed.
@@ -119,9 +108,8 @@ async fn nine_ranks_meet_in_any_order_of_coming_on_each_loopback_with_and_withou
     for host in loopbacks() {
         for trust in [good_secret(), Trust::LoopbackOnly] {
             let address = free_address(host);
-            let mut members: Vec<_> = (0..9)
-                .map(|rank| config(&address, rank, 9, trust.clone()))
-                .collect();
+            let mut members: Vec<_> =
+                (0..9).map(|rank| config(&address, rank, 9, trust.clone())).collect();
             members.shuffle(&mut random);
             let expected: Vec<Bytes> = (0..9).map(blob).collect();
             for outcome in run_all(members).await {
@@ -135,9 +123,7 @@ async fn nine_ranks_meet_in_any_order_of_coming_on_each_loopback_with_and_withou
 async fn a_host_name_works_and_the_port_is_free_again_at_once() {
     let address = HostPort::new("localhost", free_address("127.0.0.1").port()).expect("address");
     for _ in 0..3 {
-        let members = (0..2)
-            .map(|rank| config(&address, rank, 2, Trust::LoopbackOnly))
-            .collect();
+        let members = (0..2).map(|rank| config(&address, rank, 2, Trust::LoopbackOnly)).collect();
         for outcome in run_all(members).await {
             assert_eq!(outcome.expect("they meet").len(), 2);
         }
@@ -158,10 +144,7 @@ async fn a_differing_parameter_is_told_to_all_ranks_with_both_values() {
         .map(|rank| {
             let subflows = if rank == 3 { "4" } else { "2" };
             let parameters = vec![("subflows".to_owned(), subflows.to_owned())];
-            RendezvousConfig {
-                parameters,
-                ..config(&address, rank, 4, good_secret())
-            }
+            RendezvousConfig { parameters, ..config(&address, rank, 4, good_secret()) }
         })
         .collect();
     for outcome in run_all(members).await {
@@ -187,16 +170,11 @@ async fn a_differing_parameter_is_told_to_all_ranks_with_both_values() {
 #[tokio::test]
 async fn a_differing_world_size_is_named_as_such() {
     let (address, _, _store) = store(good_secret(), ServerLimits::default());
-    let members = vec![
-        elsewhere(&address, 0, 2, good_secret()),
-        elsewhere(&address, 2, 3, good_secret()),
-    ];
+    let members =
+        vec![elsewhere(&address, 0, 2, good_secret()), elsewhere(&address, 2, 3, good_secret())];
     for outcome in run_all(members).await {
         let text = outcome.expect_err("they differ").to_string();
-        assert!(
-            text.starts_with("parameter 'world_size' differs: rank "),
-            "{text}"
-        );
+        assert!(text.starts_with("parameter 'world_size' differs: rank "), "{text}");
     }
 }
 
@@ -204,18 +182,11 @@ async fn a_differing_world_size_is_named_as_such() {
 async fn missing_ranks_are_named_to_those_who_came() {
     let address = free_address("127.0.0.1");
     let timeout = Duration::from_secs(2);
-    let members = [0, 1, 3, 4].map(|rank| RendezvousConfig {
-        timeout,
-        ..config(&address, rank, 6, good_secret())
-    });
+    let members = [0, 1, 3, 4]
+        .map(|rank| RendezvousConfig { timeout, ..config(&address, rank, 6, good_secret()) });
     for outcome in run_all(members.into()).await {
         match outcome.expect_err("ranks are missing") {
-            RendezvousError::Failed(Failure::Missing {
-                ranks,
-                missing,
-                refused,
-                ..
-            }) => {
+            RendezvousError::Failed(Failure::Missing { ranks, missing, refused, .. }) => {
                 assert_eq!((ranks, missing, refused), (vec![2, 5], 2, 0));
             }
             other => panic!("{other}"),
@@ -227,9 +198,8 @@ async fn missing_ranks_are_named_to_those_who_came() {
 async fn a_rank_that_dies_while_it_waits_ends_the_waiting_of_the_others() {
     let (address, _, _store) = store(good_secret(), ServerLimits::default());
     let trust = good_secret();
-    let mut client = RendezvousClient::connect(&address, &trust, DEFAULT_TIMEOUT)
-        .await
-        .expect("connect");
+    let mut client =
+        RendezvousClient::connect(&address, &trust, DEFAULT_TIMEOUT).await.expect("connect");
     let post = config(&address, 1, 3, trust.clone()).post(blob(1), DEFAULT_TIMEOUT);
     let dying = async {
         // Cut off in the middle of its waiting, once the other one has come.
@@ -257,10 +227,7 @@ async fn a_wrong_secret_or_none_is_refused_at_once_and_counted_and_the_job_goes_
             matches!(
                 error,
                 RendezvousError::Refused {
-                    cause: ConnectCause::Auth {
-                        cause: AuthError::WrongSecret,
-                        ..
-                    },
+                    cause: ConnectCause::Auth { cause: AuthError::WrongSecret, .. },
                     ..
                 }
             ),
@@ -309,10 +276,7 @@ async fn another_version_of_the_handshake_is_told_both_versions() {
     hello.extend([1; 33]);
     stream.write_all(&hello).await.expect("write");
     let mut told = [0; 10];
-    stream
-        .read_exact(&mut told)
-        .await
-        .expect("magic and version");
+    stream.read_exact(&mut told).await.expect("magic and version");
     assert_eq!(&told, b"ONEPATH\x1a\x01\x00");
     drop(stream);
     reaches(&counters.version_mismatch, 1).await;
@@ -322,15 +286,9 @@ async fn another_version_of_the_handshake_is_told_both_versions() {
 /// Authenticates and sends one frame, as a member that is out of order.
 async fn raw_request(address: &HostPort, frame: &[u8]) -> message::Answer {
     let mut stream = stream_to(address).await;
-    authenticate(&mut stream, Side::Connector, &good_secret(), CONTEXT)
-        .await
-        .expect("trusted");
-    write_frame(&mut stream, frame, usize::MAX)
-        .await
-        .expect("write");
-    let answer = read_frame(&mut stream, message::MAX_ANSWER_BYTES)
-        .await
-        .expect("an answer");
+    authenticate(&mut stream, Side::Connector, &good_secret(), CONTEXT).await.expect("trusted");
+    write_frame(&mut stream, frame, usize::MAX).await.expect("write");
+    let answer = read_frame(&mut stream, message::MAX_ANSWER_BYTES).await.expect("an answer");
     message::Answer::decode(answer).expect("a good answer")
 }
 
@@ -338,19 +296,11 @@ async fn raw_request(address: &HostPort, frame: &[u8]) -> message::Answer {
 async fn a_member_of_another_version_ends_the_exchange_for_all() {
     let (address, _, _store) = store(good_secret(), ServerLimits::default());
     let waiting = elsewhere(&address, 0, 2, good_secret());
-    let mut request = config(&address, 1, 2, good_secret())
-        .post(blob(1), DEFAULT_TIMEOUT)
-        .encode();
+    let mut request = config(&address, 1, 2, good_secret()).post(blob(1), DEFAULT_TIMEOUT).encode();
     request[0] = 9;
-    let (outcome, answer) = tokio::join!(
-        rendezvous(&waiting, blob(0)),
-        raw_request(&address, &request)
-    );
-    let expected = Failure::VersionDiffers {
-        rank: 1,
-        theirs: 9,
-        ours: PROTOCOL_VERSION,
-    };
+    let (outcome, answer) =
+        tokio::join!(rendezvous(&waiting, blob(0)), raw_request(&address, &request));
+    let expected = Failure::VersionDiffers { rank: 1, theirs: 9, ours: PROTOCOL_VERSION };
     assert_eq!(answer, message::Answer::Failed(expected.clone()));
     match outcome.expect_err("another version") {
         RendezvousError::Failed(failure) => assert_eq!(failure, expected),
@@ -361,10 +311,7 @@ async fn a_member_of_another_version_ends_the_exchange_for_all() {
 #[tokio::test]
 async fn a_members_malformed_request_is_refused_with_the_reason_and_counted() {
     let (address, counters, _store) = store(good_secret(), ServerLimits::default());
-    for (frame, expected) in [
-        (b"xyz".to_vec(), "ends too early"),
-        (vec![0; 200_000], "200000"),
-    ] {
+    for (frame, expected) in [(b"xyz".to_vec(), "ends too early"), (vec![0; 200_000], "200000")] {
         match raw_request(&address, &frame).await {
             message::Answer::Failed(Failure::Malformed { reason }) => {
                 assert!(reason.contains(expected), "{reason}");
@@ -403,20 +350,11 @@ async fn one_connection_serves_several_exchanges() {
 async fn a_store_that_is_not_there_is_named_with_the_last_cause() {
     let address = free_address("127.0.0.1");
     let timeout = Duration::from_millis(300);
-    let lonely = RendezvousConfig {
-        timeout,
-        ..config(&address, 1, 2, good_secret())
-    };
-    let text = rendezvous(&lonely, blob(1))
-        .await
-        .expect_err("nobody listens")
-        .to_string();
+    let lonely = RendezvousConfig { timeout, ..config(&address, 1, 2, good_secret()) };
+    let text = rendezvous(&lonely, blob(1)).await.expect_err("nobody listens").to_string();
     let start = format!("the rendezvous at {address} was not reached within ");
     assert!(text.starts_with(&start), "{text}");
-    assert!(
-        text.contains(" s; last attempt: 127.0.0.1:") && text.contains("refused"),
-        "{text}"
-    );
+    assert!(text.contains(" s; last attempt: 127.0.0.1:") && text.contains("refused"), "{text}");
 }
 
 #[tokio::test]
@@ -426,10 +364,7 @@ async fn a_taken_port_is_named() {
     let address = HostPort::new("127.0.0.1", port).expect("address");
     let outcome = rendezvous(&config(&address, 0, 2, good_secret()), blob(0)).await;
     let text = outcome.expect_err("taken").to_string();
-    assert!(
-        text.contains(&format!("port {port} at 127.0.0.1 is taken")),
-        "{text}"
-    );
+    assert!(text.contains(&format!("port {port} at 127.0.0.1 is taken")), "{text}");
 }
 
 #[tokio::test]
@@ -438,10 +373,7 @@ async fn without_a_secret_another_hosts_address_is_neither_served_nor_called() {
     for rank in 0..2 {
         let outcome = rendezvous(&config(&far, rank, 2, Trust::LoopbackOnly), blob(rank)).await;
         let text = outcome.expect_err("not trusted").to_string();
-        assert!(
-            text.contains("192.0.2.77") && text.contains("ONEPATH_JOB_SECRET"),
-            "{text}"
-        );
+        assert!(text.contains("192.0.2.77") && text.contains("ONEPATH_JOB_SECRET"), "{text}");
     }
     let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let error = RendezvousServer::bind(everywhere, Trust::LoopbackOnly).expect_err("not trusted");
@@ -474,8 +406,5 @@ async fn a_post_out_of_bounds_is_refused_before_anything_is_sent() {
     let address = free_address("127.0.0.1");
     let large = Bytes::from(vec![0; MAX_BLOB_BYTES + 1]);
     let outcome = rendezvous(&config(&address, 0, 2, good_secret()), large).await;
-    assert!(matches!(
-        outcome,
-        Err(RendezvousError::Post(Malformed::TooLong { .. }))
-    ));
+    assert!(matches!(outcome, Err(RendezvousError::Post(Malformed::TooLong { .. }))));
 }

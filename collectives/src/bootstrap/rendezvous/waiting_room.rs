@@ -39,10 +39,7 @@ pub(super) struct WaitingRoom {
 impl WaitingRoom {
     pub(super) fn new(seats: usize) -> Self {
         let seats = seats.clamp(1, Semaphore::MAX_PERMITS);
-        Self {
-            free: Arc::new(Semaphore::new(seats)),
-            seated: VecDeque::new(),
-        }
+        Self { free: Arc::new(Semaphore::new(seats)), seated: VecDeque::new() }
     }
 
     /// A seat; somebody may have to go for it.
@@ -52,10 +49,7 @@ impl WaitingRoom {
             let free = Arc::clone(&self.free).acquire_owned();
             if let Ok(permit) = timeout(FAIR_TIME, free).await {
                 let permit = permit.expect("this semaphore is never closed");
-                let seat = Arc::new(Chair {
-                    _permit: permit,
-                    evicted: Notify::new(),
-                });
+                let seat = Arc::new(Chair { _permit: permit, evicted: Notify::new() });
                 self.seated.push_back(Arc::downgrade(&seat));
                 return seat;
             }
