@@ -107,10 +107,11 @@ pub(super) fn connect(
     })?;
     let (near, far): (Vec<_>, Vec<_>) =
         session.data.into_iter().partition(|(rank, _)| local.contains(rank));
-    let shared = share_memory(world, me, near, options.join_timeout)?;
-    let tcp = match far.is_empty() {
-        true => None,
-        false => Some(TcpTransport::new(world, far, TcpOptions::default())?),
+    let shared = share_memory(world, me, &near, options.join_timeout)?;
+    let tcp = if far.is_empty() {
+        None
+    } else {
+        Some(TcpTransport::new(world, far, TcpOptions::default())?)
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let config = EngineConfig {
@@ -135,7 +136,7 @@ pub(super) fn connect(
 fn share_memory(
     world: WorldSize,
     me: Rank,
-    near: Vec<(Rank, Vec<Socket>)>,
+    near: &[(Rank, Vec<Socket>)],
     limit: Duration,
 ) -> Result<Option<LocalTransport>, BuildError> {
     if near.is_empty() {
@@ -144,20 +145,20 @@ fn share_memory(
     let segment = Segment::create(near.len(), &LocalOptions::default())?;
     let mine = segment.address().encode();
     let failed = |rank| move |source| BuildError::SegmentExchange { rank, source };
-    for (rank, sockets) in &near {
+    for (rank, sockets) in near {
         send_address(sockets, &mine, limit).map_err(failed(*rank))?;
     }
     let mut peers = Vec::with_capacity(near.len());
-    for (rank, sockets) in &near {
+    for (rank, sockets) in near {
         let address = receive_address(sockets).map_err(failed(*rank))?;
         peers.push((*rank, SegmentAddress::decode(&address)));
     }
     let transport = LocalTransport::connect(world, me, segment, &peers)?;
     // Nobody may unmap or exit before all have opened; a byte each way says so.
-    for (rank, sockets) in &near {
+    for (rank, sockets) in near {
         send_address(sockets, &mine, limit).map_err(failed(*rank))?;
     }
-    for (rank, sockets) in &near {
+    for (rank, sockets) in near {
         receive_address(sockets).map_err(failed(*rank))?;
     }
     Ok(Some(transport))

@@ -14,6 +14,7 @@ use crate::types::ReduceOp;
 use super::Communicator;
 use super::build_error::BuildError;
 use super::builder::TuningSource;
+use super::connect::Group;
 
 const ROOT: Rank = Rank::new(0);
 
@@ -94,7 +95,7 @@ fn measure(communicator: &Communicator, transport: &str) -> Result<CostTable, Bu
     let rows = algorithms.into_iter().zip(times);
     let rows = rows.map(|(algorithm, times)| Row { class: Class::AllReduce, algorithm, times });
     let world = communicator.world_size();
-    let hosts = communicator.group.as_ref().map_or(1, |group| group.hosts());
+    let hosts = communicator.group.as_ref().map_or(1, Group::hosts);
     let model = Model::default();
     Ok(CostTable::measured(world, hosts, transport, model, sizes, rows.collect())?)
 }

@@ -208,7 +208,7 @@ impl Engine {
         }
         match self.transport.poll(&mut self.table) {
             Ok(activity) => Ok(activity),
-            Err(error) => Err(self.fail(error)),
+            Err(error) => Err(self.fail(&error)),
         }
     }
 
@@ -291,12 +291,12 @@ impl Engine {
         }
     }
 
-    fn fail(&mut self, error: TransportError) -> CollectiveError {
+    fn fail(&mut self, error: &TransportError) -> CollectiveError {
         let oldest = self.table.pending().next();
         let call =
             oldest.and_then(|slot| CallDescription::from_signature(self.table.identity(slot).1));
         let rank = error.peer();
-        let ours = match error {
+        let ours = match *error {
             TransportError::Closed { .. } | TransportError::Io { .. } => {
                 return {
                     let verdict = self.watch.verdict(rank, call);

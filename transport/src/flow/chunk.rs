@@ -68,7 +68,7 @@ pub struct IncomingChunk {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Combine {
     pub(super) local: *const u8,
-    pub(super) combine: CombineFn,
+    pub(super) kernel: CombineFn,
     pub(super) finish: Option<FinishFn>,
     pub(super) ranks: u32,
     pub(super) element_bytes: usize,
@@ -120,7 +120,7 @@ impl IncomingChunk {
         // checked to have the flow's length; `bytes` is the transport's own memory.
         unsafe {
             let target = self.target.add(done);
-            (combine.combine)(target, combine.local.add(done), bytes.as_ptr(), elements);
+            (combine.kernel)(target, combine.local.add(done), bytes.as_ptr(), elements);
             if let Some(finish) = combine.finish {
                 finish(target, elements, combine.ranks);
             }

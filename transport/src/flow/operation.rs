@@ -234,7 +234,7 @@ impl Operation {
             (Placement::Combine { local, finish }, Some(kernel)) => Some(Combine {
                 // SAFETY: `local` was checked in `begin` to be as long as the target.
                 local: unsafe { self.memory.address(local, offset) }.cast_const(),
-                combine: kernel.combine,
+                kernel: kernel.combine,
                 finish: kernel.finish.filter(|_| finish),
                 ranks: kernel.ranks,
                 element_bytes: kernel.element_bytes,

@@ -157,10 +157,9 @@ impl Receiver {
                 let window = unsafe { chunk.window(done) };
                 let room = window.len();
                 let mut slices = [IoSliceMut::new(window), IoSliceMut::new(free)];
-                socket.read_vectored(&mut slices).map(|read| {
+                socket.read_vectored(&mut slices).inspect(|&read| {
                     self.state = State::Payload { chunk, done: done + read.min(room) };
                     self.staged.end += read.saturating_sub(room);
-                    read
                 })
             }
             _ => socket.read(free).inspect(|&read| self.staged.end += read),
