@@ -146,7 +146,7 @@ fn train(communicator: &Communicator) -> Result<Vec<f32>, Box<dyn Error>> {
 fn rank() -> Result<(), Box<dyn Error>> {
     let communicator = Builder::from_environment()?.build()?;
     let ranks = communicator.world_size();
-    if BATCH % ranks.get() != 0 {
+    if !BATCH.is_multiple_of(ranks.get()) {
         return Err(format!("world size {ranks} does not divide the batch of {BATCH}").into());
     }
     let losses = train(&communicator)?;

@@ -13,6 +13,9 @@ use onepath_transport::tcp::fuzzing::{
 };
 use onepath_transport::wire::{ChunkHeader, ChunkKind, HEADER_BYTES, OperationId, Signature};
 
+/// Some times the number of all chunks; more would only cost time.
+const MOST_COMMANDS: usize = 48;
+
 /// What the output is before the first chunk.
 const FILL: u8 = 0x5A;
 
@@ -29,7 +32,8 @@ fuzz_target!(init: seed(SCRIPTS), |bytes: &[u8]| {
     let (Some(staging), Some(most)) = (script.byte(), script.byte()) else { return };
     let mut stream = Vec::new();
     let mut model = Model::new();
-    while let Some(command) = script.byte() {
+    for _ in 0..MOST_COMMANDS {
+        let Some(command) = script.byte() else { break };
         script.command(command, &mut stream, &mut model);
     }
     let mut subflow = Subflow::new(8 * usize::from(staging), FILL);

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use half::{bf16, f16};
 use onepath_collectives::{Element, ReduceOp};
 
-/// A well-mixed number from a counter (the finisher of SplitMix64, Steele et al., OOPSLA 2014).
+/// A well-mixed number from a counter (the finisher of `SplitMix64`, Steele et al., OOPSLA 2014).
 pub const fn hash(counter: u64) -> u64 {
     let mut z = counter.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

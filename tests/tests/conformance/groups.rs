@@ -24,7 +24,7 @@ fn odd_and_even_ranks_split_and_work_beside_each_other_and_their_parent() {
             let expected: Vec<u32> = (0..5).filter(|rank| rank % 2 == me % 2).collect();
             assert_eq!(members(&half, me), expected);
             for round in 0..50 {
-                let mut sum = [me; 5_003];
+                let mut sum = vec![me; 5_003];
                 half.all_reduce(&mut sum, ReduceOp::Sum).expect("all ranks are there");
                 assert_eq!(sum[round], expected.iter().sum::<u32>());
                 parent.all_reduce(&mut sum, ReduceOp::Sum).expect("all ranks are there");

@@ -37,7 +37,7 @@ pub fn rendezvous_answer(bytes: &[u8]) {
 
 /// A request and answers to begin with.
 pub fn rendezvous_examples() -> Vec<Vec<u8>> {
-    let waited = Duration::from_secs(60);
+    let waited = Duration::from_mins(1);
     let post = Post {
         key: "world".to_owned(),
         rank: 3,
