@@ -123,7 +123,8 @@ impl World {
             let threads: Vec<_> = (0..self.ranks)
                 .map(|rank| scope.spawn(move || self.rank(rank, port, notes, body)))
                 .collect();
-            let results: Vec<_> = threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+            let results: Vec<_> =
+                threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
             results
                 .into_iter()
                 .map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

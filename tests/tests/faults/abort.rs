@@ -1,0 +1,82 @@
+//! One rank ends the communicator for all.
+
+use std::time::{Duration, Instant};
+
+use onepath_collectives::{CollectiveError, ReduceOp};
+use onepath_tests::product::TRANSPORTS;
+use onepath_tests::world::World;
+use onepath_topology::Rank;
+
+#[test]
+fn an_abort_ends_the_call_on_every_other_rank_naming_who_aborted() {
+    for transport in TRANSPORTS {
+        let errors = World::new("abort", 4, transport).run(|seat| {
+            let communicator = &seat.communicator;
+            communicator.barrier().expect("all ranks are there");
+            if communicator.rank() == Rank::new(2) {
+                std::thread::sleep(Duration::from_millis(50));
+                communicator.abort();
+                return communicator.barrier().expect_err("aborted");
+            }
+            let start = Instant::now();
+            let mut buffer = vec![1_u8; 1_000_000];
+            let error = communicator.all_reduce(&mut buffer, ReduceOp::Max).expect_err("aborted");
+            assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+            assert_eq!(communicator.barrier().expect_err("it stays so"), error);
+            assert!(communicator.flight_record().contains("all_reduce of 1000000 u8, max"));
+            error
+        });
+        for error in errors {
+            assert_eq!(error, CollectiveError::Aborted { by: Rank::new(2) }, "{transport}");
+        }
+    }
+}
+
+#[test]
+fn all_ranks_may_go_on_by_shrinking_after_an_abort() {
+    World::new("shrink after abort", 3, TRANSPORTS[0]).run(|seat| {
+        let me = seat.communicator.rank();
+        if me == Rank::new(0) {
+            seat.communicator.abort();
+        } else {
+            seat.communicator.barrier().expect_err("aborted");
+        }
+        let again = seat.communicator.shrink(Duration::from_secs(20)).expect("all are there");
+        let mut sum = [me.number()];
+        again.all_reduce(&mut sum, ReduceOp::Sum).expect("all ranks are there");
+        assert_eq!((sum, again.world_size().get()), ([3], 3));
+    });
+}
+
+#[test]
+fn a_rank_that_leaves_is_named_by_those_that_still_need_it() {
+    for transport in TRANSPORTS {
+        let errors = World::new("a rank leaves", 3, transport).run(|seat| {
+            let communicator = seat.communicator;
+            communicator.barrier().expect("all ranks are there");
+            if communicator.rank() == Rank::new(1) {
+                return None;
+            }
+            let error = communicator.barrier().expect_err("rank 1 is gone").to_string();
+            // Whoever leaves because of it would be named by the last one.
+            Some((communicator, error))
+        });
+        for (_, error) in errors.into_iter().flatten() {
+            assert!(error.starts_with("rank 1 has left the communicator"), "{transport}: {error}");
+        }
+    }
+}
+
+#[test]
+fn ranks_that_leave_after_the_same_last_call_disturb_nobody() {
+    for transport in TRANSPORTS {
+        for round in 0..30 {
+            World::new("leaving", 3, transport).run(|seat| {
+                let mut buffer = vec![seat.communicator.rank().number(); 1 + round * 3_001];
+                let done = seat.communicator.all_reduce(&mut buffer, ReduceOp::Sum);
+                done.expect("leaving after the last call is in good order");
+                assert_eq!(buffer[round * 3_001], 3);
+            });
+        }
+    }
+}
