@@ -15,13 +15,14 @@ pub(crate) struct IdlePolicy {
 
 impl IdlePolicy {
     /// The policy for a host with `ranks` ranks on `cores` cores: with fewer cores than ranks,
-    /// spinning would keep the very rank that one waits for from running.
+    /// spinning would keep the very rank that one waits for from running. Where there are cores
+    /// enough, others may still want them, so spinning ends after some 100 microseconds.
     pub(crate) fn for_host(ranks: usize, cores: usize) -> Self {
         let sleep = Duration::from_millis(10);
         if ranks <= cores {
-            Self { spins: 20_000, yields: 0, sleep }
+            Self { spins: 2_000, yields: 2_000, sleep }
         } else {
-            Self { spins: 1, yields: 20, sleep }
+            Self { spins: 1, yields: 200, sleep }
         }
     }
 }

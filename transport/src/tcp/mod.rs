@@ -32,6 +32,12 @@ use send::Sender;
 /// The largest number of subflows to one peer.
 pub const MAX_SUBFLOWS: usize = 16;
 
+/// After so many polls that brought nothing, a subflow other than the first is quiet.
+const QUIET_POLLS: u32 = 4;
+
+/// A quiet subflow is looked at once in so many polls, and after each sleep.
+const QUIET_TURNS: u32 = 8;
+
 /// How the TCP transport uses its sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
@@ -54,9 +60,17 @@ struct Subflow {
     socket: Socket,
     sender: Sender,
     receiver: Receiver,
+    /// Polls in a row that brought nothing.
+    quiet: u32,
 }
 
 impl Subflow {
+    /// Whether it is worth a system call to look for bytes. Small messages come over the first
+    /// subflow; the others are looked at less often until something comes.
+    fn is_due(&self, index: usize, turn: u32) -> bool {
+        index == 0 || self.quiet < QUIET_POLLS || turn.is_multiple_of(QUIET_TURNS)
+    }
+
     /// What its socket is waited for, when bytes of its peer are expected or not.
     fn awaited(&self, expects: bool) -> PollFlags {
         let mut flags = PollFlags::empty();
@@ -73,6 +87,8 @@ struct Peer {
     rank: Rank,
     queue: SendQueue,
     subflows: Vec<Subflow>,
+    /// Polls so far; at every [`QUIET_TURNS`]th all subflows are looked at.
+    turn: u32,
 }
 
 /// TCP to any number of peers.
@@ -104,9 +120,10 @@ impl TcpTransport {
                     socket,
                     sender: Sender::new(options.batch_bytes),
                     receiver: Receiver::new(options.staging_bytes),
+                    quiet: QUIET_POLLS,
                 });
             }
-            peers.push(Peer { rank, queue: SendQueue::default(), subflows });
+            peers.push(Peer { rank, queue: SendQueue::default(), subflows, turn: 0 });
         }
         Ok(Self { peers, by_rank, poll_set: Vec::new(), options })
     }
@@ -129,7 +146,7 @@ impl Peer {
     fn poll(&mut self, table: &mut FlowTable) -> Result<Activity, TransportError> {
         let mut activity = Activity::Idle;
         let peer = self.rank;
-        for subflow in &mut self.subflows {
+        for (index, subflow) in self.subflows.iter_mut().enumerate() {
             let acknowledged = subflow.receiver.placed();
             if subflow.sender.is_busy() || !self.queue.is_empty() {
                 let sent = subflow.sender.poll(
@@ -141,10 +158,16 @@ impl Peer {
                 )?;
                 activity = activity.or(sent);
             }
-            if table.expects(peer) {
-                activity = activity.or(subflow.receiver.poll(peer, &subflow.socket, table)?);
+            if table.expects(peer) && subflow.is_due(index, self.turn) {
+                let received = subflow.receiver.poll(peer, &subflow.socket, table)?;
+                subflow.quiet = match received {
+                    Activity::Moved => 0,
+                    Activity::Idle => subflow.quiet.saturating_add(1),
+                };
+                activity = activity.or(received);
             }
         }
+        self.turn = self.turn.wrapping_add(1);
         if table.expects(peer) && self.subflows.iter().all(|s| s.receiver.has_ended()) {
             return Err(TransportError::Closed { peer });
         }
@@ -171,6 +194,9 @@ impl Transport for TcpTransport {
 
     fn wait(&mut self, table: &FlowTable, limit: Duration) {
         let mut set: Vec<PollFd<'_>> = std::mem::take(&mut self.poll_set);
+        for peer in &mut self.peers {
+            peer.turn = 0;
+        }
         for peer in &self.peers {
             let expects = table.expects(peer.rank);
             for subflow in &peer.subflows {
