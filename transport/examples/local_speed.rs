@@ -13,15 +13,23 @@ use std::time::{Duration, Instant};
 
 use onepath_topology::{Nanos, Rank, WorldSize};
 use onepath_transport::flow::{FlowTable, Memory, Posting};
-use onepath_transport::local::{LocalOptions, LocalTransport, Segment};
+use onepath_transport::local::{LocalOptions, LocalTransport, Segment, SlotCopy};
 use onepath_transport::plan::{
     After, BufferId, FlowTag, Kernel, Placement, Plan, ReceiveFlow, SendFlow, Span,
 };
 use onepath_transport::wire::{OperationId, Signature};
 use onepath_transport::{Activity, Transport};
 
-const SHAPES: [(usize, usize); 8] =
-    [(8, 32), (32, 8), (128, 4), (32, 16), (16, 64), (32, 32), (64, 16), (64, 32)];
+/// Slot in KiB, slots, how slots are written.
+const SHAPES: [(usize, usize, SlotCopy); 7] = [
+    (32, 8, SlotCopy::Plain),
+    (32, 8, SlotCopy::Measured),
+    (32, 32, SlotCopy::Measured),
+    (64, 16, SlotCopy::Plain),
+    (64, 16, SlotCopy::Streaming),
+    (64, 16, SlotCopy::Measured),
+    (64, 32, SlotCopy::Measured),
+];
 const CHUNK_BYTES: usize = 1024 << 10;
 /// Idle polls before a rank sleeps: about 10 microseconds.
 const SPINS: u32 = 1_000;
@@ -38,15 +46,19 @@ fn main() {
     let bytes = arguments.next().map_or(64 << 20, |a| a.expect("bytes is a number"));
     let rounds = arguments.next().map_or(5, |a| a.expect("rounds is a number"));
     let bytes = bytes.next_multiple_of(16);
-    let mut rows: Vec<(Work, usize, usize, Vec<Duration>)> = vec![(Work::Copy, 0, 0, Vec::new())];
+    let mut rows = vec![(Work::Copy, (0, 0, SlotCopy::Plain), Vec::new())];
     for work in [Work::Store, Work::Reduce] {
-        rows.extend(SHAPES.map(|(kib, slots)| (work, kib, slots, Vec::new())));
+        rows.extend(SHAPES.map(|shape| (work, shape, Vec::new())));
     }
     let calls = ((64 << 20) / bytes).clamp(3, 2_000);
     for _ in 0..rounds {
-        for (work, kib, slots, times) in &mut rows {
-            let options =
-                LocalOptions { slot_bytes: *kib << 10, slots: *slots, ..LocalOptions::default() };
+        for (work, (kib, slots, how), times) in &mut rows {
+            let options = LocalOptions {
+                slot_bytes: *kib << 10,
+                slots: *slots,
+                copy: *how,
+                ..LocalOptions::default()
+            };
             times.extend(match work {
                 Work::Copy => copy(bytes, calls),
                 _ => exchange(*work, bytes, calls, &options),
@@ -54,14 +66,19 @@ fn main() {
         }
     }
     println!("{bytes} bytes, {rounds} rounds of {calls} calls");
-    println!("work    slot KiB  slots   best us  median us   GB/s");
-    for (work, kib, slots, times) in &mut rows {
+    println!("work    slot KiB  slots  stores      best us  median us   GB/s");
+    for (work, (kib, slots, how), times) in &mut rows {
         times.sort_unstable();
         let (best, median) = (times[0], times[times.len() / 2]);
         let us = |time: Duration| time.as_secs_f64() * 1e6;
         let rate = bytes as f64 / best.as_secs_f64() / 1e9;
         let name = format!("{work:?}");
-        println!("{name:7} {kib:8} {slots:6} {:9.1} {:10.1} {rate:6.2}", us(best), us(median));
+        let how = format!("{how:?}");
+        println!(
+            "{name:7} {kib:8} {slots:6} {how:9} {:9.1} {:10.1} {rate:6.2}",
+            us(best),
+            us(median)
+        );
     }
 }
 

@@ -13,6 +13,8 @@
 
 use crate::wire::HEADER_BYTES;
 
+use super::pace::SlotCopy;
+
 /// Two cache lines: the hardware fetches lines in pairs.
 const APART: usize = 128;
 /// Where the identity words begin.
@@ -49,14 +51,19 @@ pub struct LocalOptions {
     /// Bytes of all rings of one rank together, at most [`MOST_RING_BYTES`]: with many local peers
     /// the rings are made smaller, down to [`LEAST_SLOTS`] slots of [`LEAST_SLOT_BYTES`].
     pub total_bytes: usize,
+    /// How slots are written.
+    pub copy: SlotCopy,
 }
 
 impl Default for LocalOptions {
-    /// The best of what `examples/local_speed.rs` tries: 1 MiB a ring. Rings of a quarter of that
-    /// stay in the second-level cache of one core, but lines that the other core has modified
-    /// there come slower than from the shared third level: half the rate at 1 MiB.
+    /// The best of what `examples/local_speed.rs` tries: 1 MiB a ring.
     fn default() -> Self {
-        Self { slot_bytes: 64 << 10, slots: 16, total_bytes: MOST_RING_BYTES }
+        Self {
+            slot_bytes: 64 << 10,
+            slots: 16,
+            total_bytes: MOST_RING_BYTES,
+            copy: SlotCopy::Measured,
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::stream;
+
 /// A whole segment, mapped for reading and writing.
 #[derive(Debug)]
 pub(super) struct Mapping {
@@ -72,15 +74,21 @@ impl Mapping {
         unsafe { std::slice::from_raw_parts(self.at(at, length, 1), length) }
     }
 
-    /// Writes payload.
+    /// Writes payload at a multiple of 64, past the cache if `streaming`.
     ///
     /// # Safety
     /// The range is payload by the layout, nobody else reads or writes it now, and `bytes` is
     /// other memory.
-    pub(super) unsafe fn write(&self, at: usize, bytes: &[u8]) {
-        let target = self.at(at, bytes.len(), 1);
-        // SAFETY: inside the mapping (checked), exclusive and not overlapping by the contract.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) }
+    pub(super) unsafe fn write(&self, at: usize, bytes: &[u8], streaming: bool) {
+        let target = self.at(at, bytes.len(), 64);
+        if streaming {
+            // SAFETY: inside the mapping and aligned (checked; the mapping starts at a page),
+            // exclusive and not overlapping by the contract.
+            unsafe { stream::copy(bytes, target) }
+        } else {
+            // SAFETY: as above.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) }
+        }
     }
 }
 

@@ -10,6 +10,8 @@
 //! | `segment` | [`Segment`]: making one, opening a peer's |
 //! | `layout` | where everything lies in a segment, and [`LocalOptions`] |
 //! | `mapping` | the mapped memory (`unsafe`) |
+//! | `stream` | copying past the cache (`unsafe`) |
+//! | `pace` | when to do so: [`SlotCopy`] |
 //! | `slots` | one ring's memory (`unsafe`) |
 //! | `ring` | the order of publishing and freeing slots |
 //! | `doorbell` | sleeping and waking |
@@ -22,11 +24,13 @@ mod layout;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod mapping;
+mod pace;
 mod receive;
 mod ring;
 mod segment;
 mod send;
 mod slots;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +45,7 @@ pub use address::SegmentAddress;
 pub use error::SegmentError;
 pub use host::{HostId, HostIdError};
 pub use layout::{LEAST_SLOT_BYTES, LEAST_SLOTS, LocalOptions, MOST_RING_BYTES, MOST_SLOT_BYTES};
+pub use pace::SlotCopy;
 pub use segment::Segment;
 
 use receive::Receiver;
@@ -97,7 +102,7 @@ impl LocalTransport {
                 rank,
                 queue: SendQueue::default(),
                 remote,
-                sender: Sender::new(outbound),
+                sender: Sender::new(outbound, segment.copy()),
                 receiver: Receiver::new(inbound),
             });
         }

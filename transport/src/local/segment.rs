@@ -17,6 +17,7 @@ use super::address::SegmentAddress;
 use super::error::SegmentError;
 use super::layout::{CLOSED, DOORBELL, IDENTITY, LEAST_SLOT_BYTES, Layout, LocalOptions};
 use super::mapping::Mapping;
+use super::pace::SlotCopy;
 use super::slots::RingMemory;
 
 const NAME: &str = "onepath";
@@ -39,6 +40,7 @@ pub struct Segment {
     file: OwnedFd,
     shared: Shared,
     address: SegmentAddress,
+    copy: SlotCopy,
 }
 
 impl Segment {
@@ -68,12 +70,17 @@ impl Segment {
         };
         let shared = Shared { mapping: Arc::new(mapping), layout };
         shared.write_identity(address.token);
-        Ok(Self { file, shared, address })
+        Ok(Self { file, shared, address, copy: options.copy })
     }
 
     /// What peers need to open it.
     pub fn address(&self) -> SegmentAddress {
         self.address
+    }
+
+    /// How its owner is to write to other segments.
+    pub(super) fn copy(&self) -> SlotCopy {
+        self.copy
     }
 
     /// The segment as all ranks see it.

@@ -1,5 +1,7 @@
 //! The sending half towards one peer: chunks cut into slots of the peer's ring.
 
+use std::time::Instant;
+
 use onepath_topology::Rank;
 
 use crate::flow::{FlowTable, OutgoingChunk, SendQueue};
@@ -7,6 +9,7 @@ use crate::wire::WireError;
 use crate::{Activity, TransportError};
 
 use super::doorbell;
+use super::pace::{Pace, SlotCopy};
 use super::ring::Producer;
 use super::segment::Shared;
 use super::slots::RingMemory;
@@ -28,11 +31,17 @@ pub(super) struct Sender {
     /// A chunk of which some slots have been published, and how many bytes those took.
     partial: Option<(OutgoingChunk, usize)>,
     waits: Waits,
+    pace: Pace,
 }
 
 impl Sender {
-    pub(super) fn new(ring: RingMemory) -> Self {
-        Self { ring: Producer::new(ring), partial: None, waits: Waits::Nothing }
+    pub(super) fn new(ring: RingMemory, copy: SlotCopy) -> Self {
+        Self {
+            ring: Producer::new(ring),
+            partial: None,
+            waits: Waits::Nothing,
+            pace: Pace::new(copy),
+        }
     }
 
     /// Whether there is something to send.
@@ -98,10 +107,16 @@ impl Sender {
         // of it, and `cancel` drops this sender.
         let payload = unsafe { chunk.payload() };
         let end = payload.len().min(done + cells.slot_bytes());
+        let piece = &payload[done..end];
+        let choice = self.pace.choose(piece.len());
+        let start = choice.timed.then(Instant::now);
         // SAFETY: `claim` gave this slot, `publish` comes after; callers' buffers lie in no
         // segment.
-        unsafe { cells.write_payload(slot, &payload[done..end]) };
+        unsafe { cells.write_payload(slot, piece, choice.streaming) };
         self.ring.publish();
+        if let Some(start) = start {
+            self.pace.note(choice, piece.len(), start.elapsed());
+        }
         if end == payload.len() {
             table.sent(&chunk);
         } else {

@@ -72,15 +72,15 @@ impl RingMemory {
         unsafe { self.mapping.payload(self.slot(slot) + HEADER_BYTES, length) }
     }
 
-    /// Writes the first bytes of a slot's payload.
+    /// Writes the first bytes of a slot's payload, past the cache if `streaming`.
     ///
     /// # Safety
     /// The producer has claimed this slot and not published it; `bytes` is not shared memory.
-    pub(super) unsafe fn write_payload(&self, slot: usize, bytes: &[u8]) {
+    pub(super) unsafe fn write_payload(&self, slot: usize, bytes: &[u8], streaming: bool) {
         assert!(bytes.len() <= self.slot_bytes());
         // SAFETY: payload by the layout; the consumer does not read a slot before it is published
         // (module `ring`), and the ring has one producer (the attach mark).
-        unsafe { self.mapping.write(self.slot(slot) + HEADER_BYTES, bytes) }
+        unsafe { self.mapping.write(self.slot(slot) + HEADER_BYTES, bytes, streaming) }
     }
 }
 
