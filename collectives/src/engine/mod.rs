@@ -32,6 +32,7 @@ pub(crate) use idle::IdlePolicy;
 use plans::PlanCache;
 pub(crate) use request::{Buffers, Request, Target};
 use scratch::ScratchPool;
+use watch::Oldest;
 pub(crate) use watch::Watch;
 
 /// What an engine needs to know.
@@ -271,45 +272,34 @@ impl Engine {
 
     /// Looks for failures that no connection shows: dead ranks, aborts, time-outs.
     pub(crate) fn check(&mut self) -> Result<(), CollectiveError> {
-        let oldest = self.table.pending().next();
-        let oldest = oldest.and_then(|slot| {
-            let (id, signature) = self.table.identity(slot);
-            let call = CallDescription::from_signature(signature)?;
-            Some((slot, id, call, self.now().since(self.table.posted_at(slot))))
-        });
-        let table = &self.table;
-        let found = match oldest {
-            Some((slot, id, call, age)) => {
-                let waiting = table.waiting_for(slot);
-                self.watch.check(&self.config, Some((id, call, age)), waiting)
-            }
-            None => self.watch.check(&self.config, None, std::iter::empty()),
-        };
-        match found {
+        let oldest = self.oldest();
+        let missing = || missing(&self.table);
+        match self.watch.check(&self.config, oldest, missing) {
             Some(error) => Err(self.break_with(error)),
             None => Ok(()),
         }
     }
 
+    fn oldest(&self) -> Option<Oldest> {
+        let slot = self.table.pending().next()?;
+        let (id, signature) = self.table.identity(slot);
+        let call = CallDescription::from_signature(signature)?;
+        Some(Oldest { id, call, age: self.now().since(self.table.posted_at(slot)) })
+    }
+
     fn fail(&mut self, error: &TransportError) -> CollectiveError {
-        let oldest = self.table.pending().next();
-        let call =
-            oldest.and_then(|slot| CallDescription::from_signature(self.table.identity(slot).1));
         let rank = error.peer();
-        let ours = match *error {
+        let found = match *error {
             TransportError::Closed { .. } | TransportError::Io { .. } => {
-                return {
-                    let verdict = self.watch.verdict(rank, call);
-                    self.break_with(verdict)
-                };
+                let missing = || missing(&self.table);
+                self.watch.verdict(&self.config, rank, self.oldest(), missing)
             }
             TransportError::Protocol { problem, .. } => {
                 CollectiveError::Protocol { rank, problem: problem.to_string() }
             }
             TransportError::Mismatch { problem, .. } => self.mismatch(rank, problem),
         };
-        self.watch.abort();
-        self.break_with(ours)
+        self.break_with(found)
     }
 
     /// What to say of a chunk that does not fit: both calls, where they differ.
@@ -337,6 +327,10 @@ impl Engine {
         if let Some(first) = &self.broken {
             return first.clone();
         }
+        if found_here(&error) {
+            // Before the connections close, which the others would take for this rank's death.
+            self.watch.abort();
+        }
         self.transport.cancel();
         self.scratch.release_all();
         self.table.release_all();
@@ -345,4 +339,25 @@ impl Engine {
         self.broken = Some(error.clone());
         error
     }
+}
+
+/// Whether an error was found by this rank alone and not told by the control plane.
+fn found_here(error: &CollectiveError) -> bool {
+    matches!(
+        error,
+        CollectiveError::RankLeft { .. }
+            | CollectiveError::Mismatch { .. }
+            | CollectiveError::Protocol { .. }
+            | CollectiveError::TimedOut { .. }
+    )
+}
+
+/// The ranks from which the oldest operation awaits something.
+fn missing(table: &FlowTable) -> Vec<Rank> {
+    let oldest = table.pending().next();
+    let mut ranks: Vec<Rank> =
+        oldest.into_iter().flat_map(|slot| table.waiting_for(slot)).collect();
+    ranks.sort_unstable();
+    ranks.dedup();
+    ranks
 }

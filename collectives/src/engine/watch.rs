@@ -18,8 +18,17 @@ const VERDICT_LIMIT: Duration = Duration::from_secs(5);
 /// calls that exchange bytes are found at once; this finds those that wait for each other.
 const COMPARE_AFTER: Nanos = Nanos::secs(1);
 
-/// The oldest operation in flight: number, call and age.
-pub(super) type Oldest = (OperationId, CallDescription, Nanos);
+/// By how much another rank may be ahead that aborts because its call takes too long.
+const ABORTED_EARLIER: Nanos = Nanos::secs(1);
+
+/// The oldest operation in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Oldest {
+    pub(super) id: OperationId,
+    pub(super) call: CallDescription,
+    /// For how long it has been in flight.
+    pub(super) age: Nanos,
+}
 
 /// Looks at the control plane on behalf of the engine.
 #[derive(Debug)]
@@ -59,15 +68,22 @@ impl Watch {
     }
 
     /// What a closed data connection to `rank` means: the control plane knows who died first.
-    pub(super) fn verdict(&self, rank: Rank, call: Option<CallDescription>) -> CollectiveError {
+    pub(super) fn verdict(
+        &self,
+        config: &EngineConfig,
+        rank: Rank,
+        oldest: Option<Oldest>,
+        missing: impl Fn() -> Vec<Rank>,
+    ) -> CollectiveError {
+        let call = oldest.map(|oldest| oldest.call);
         let closed =
             CollectiveError::RankDead { rank, cause: crate::error::DeathCause::Closed, call };
         let Some(control) = &self.control else { return closed };
         control.report_suspect(rank);
         let start = Instant::now();
         while start.elapsed() < VERDICT_LIMIT {
-            if let Some(failure) = control.failure() {
-                return describe(failure, call);
+            if let Some(error) = self.failed(config, oldest, &missing) {
+                return error;
             }
             if let Some(departure) = control.departed(rank) {
                 return gone(rank, departure, call);
@@ -77,40 +93,72 @@ impl Watch {
         closed
     }
 
-    /// Whether something has happened that ends the communicator.
+    /// Whether something has happened that ends the communicator. `missing` are the ranks from
+    /// which the oldest operation awaits something.
     pub(super) fn check(
         &mut self,
         config: &EngineConfig,
         oldest: Option<Oldest>,
-        waiting_for: impl Iterator<Item = Rank>,
+        missing: impl Fn() -> Vec<Rank>,
     ) -> Option<CollectiveError> {
-        let call = oldest.map(|(_, call, _)| call);
-        let control = self.control.as_ref();
-        if let Some(failure) = control.filter(|c| c.failure_flag()).and_then(Control::failure) {
-            return Some(describe(failure, call));
+        if let Some(error) = self.failed(config, oldest, &missing) {
+            return Some(error);
         }
-        let (id, call, age) = oldest?;
-        if age < COMPARE_AFTER {
+        let oldest = oldest?;
+        if oldest.age < COMPARE_AFTER {
             return None;
         }
-        let missing = unique(waiting_for);
-        if let Some(error) = self.left(&missing, call) {
+        let missing = missing();
+        let timeout = Nanos::from(config.operation_timeout);
+        if let Some(error) = self.find(config.world, oldest, timeout, &missing) {
             return Some(error);
         }
-        if let Some(error) = self.compare(config.world, id, call) {
-            return Some(error);
-        }
-        let late = || self.late(config.world, id).unwrap_or_else(|| missing.clone());
-        if age > Nanos::from(config.operation_timeout) {
-            return Some(CollectiveError::TimedOut { call, after: age.into(), late: late() });
-        }
+        let Oldest { id, call, age } = oldest;
         if age > Nanos::from(config.late_warning) && self.warned != Some(id) {
-            let late = late();
+            let late = self.late(config.world, id).unwrap_or(missing);
             self.warned = Some(id);
             let me = config.me;
             eprintln!("onepath: rank {me} has waited {age} in {call}; late: {}", names(&late));
         }
         None
+    }
+
+    /// What the control plane says has failed. Who aborted may have found, only a moment earlier,
+    /// what this rank finds too, and that says more.
+    fn failed(
+        &self,
+        config: &EngineConfig,
+        oldest: Option<Oldest>,
+        missing: impl Fn() -> Vec<Rank>,
+    ) -> Option<CollectiveError> {
+        let control = self.control.as_ref().filter(|control| control.failure_flag())?;
+        let failure = control.failure()?;
+        let own = match (failure, oldest) {
+            (Failure::Aborted { .. }, Some(oldest)) => {
+                let timeout = Nanos::from(config.operation_timeout);
+                let nearly = timeout - ABORTED_EARLIER.min(Nanos(timeout.0 / 4));
+                self.find(config.world, oldest, nearly, &missing())
+            }
+            _ => None,
+        };
+        own.or_else(|| Some(describe(failure, oldest.map(|oldest| oldest.call))))
+    }
+
+    /// What this rank finds by itself: ranks that left, calls that differ, a call that takes too
+    /// long.
+    fn find(
+        &self,
+        world: WorldSize,
+        Oldest { id, call, age }: Oldest,
+        timeout: Nanos,
+        missing: &[Rank],
+    ) -> Option<CollectiveError> {
+        let found = self.left(missing, call).or_else(|| self.compare(world, id, call));
+        if found.is_some() || age <= timeout {
+            return found;
+        }
+        let late = self.late(world, id).unwrap_or_else(|| missing.to_vec());
+        Some(CollectiveError::TimedOut { call, after: age.into(), late })
     }
 
     /// A rank that said goodbye sends nothing any more.
@@ -186,11 +234,4 @@ fn describe(failure: Failure, call: Option<CallDescription>) -> CollectiveError 
 fn names(ranks: &[Rank]) -> String {
     let names: Vec<String> = ranks.iter().map(|rank| format!("rank {rank}")).collect();
     names.join(", ")
-}
-
-fn unique(ranks: impl Iterator<Item = Rank>) -> Vec<Rank> {
-    let mut ranks: Vec<Rank> = ranks.collect();
-    ranks.sort_unstable();
-    ranks.dedup();
-    ranks
 }

@@ -91,15 +91,21 @@ fn check(transport: TransportKind, ranks: usize, difference: &Difference) {
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
         result.expect_err("the calls differ")
     });
+    let odd_rank = Rank::new(1);
     for (rank, error) in errors.iter().enumerate() {
         let text = error.to_string();
         println!("{transport}, {ranks} ranks, rank {rank}: {text}");
         match error {
-            CollectiveError::Mismatch { number, .. } if *number == 3 => {
+            CollectiveError::Mismatch { rank: other, number, .. } => {
+                assert_eq!(*number, 3, "rank {rank}: {text}");
                 assert!(text.contains(odd.1) && text.contains(usual.1), "rank {rank}: {text}");
+                assert!(*other == odd_rank || rank == odd_rank.index(), "rank {rank}: {text}");
             }
-            CollectiveError::Mismatch { .. } => {}
-            CollectiveError::Aborted { .. } => {}
+            // Who ended the communicator says why.
+            CollectiveError::Aborted { by } => {
+                let reason = &errors[by.index()];
+                assert!(matches!(reason, CollectiveError::Mismatch { .. }), "{by}: {reason}");
+            }
             _ => panic!("{transport}, {ranks} ranks, rank {rank}: {text}"),
         }
     }
