@@ -125,7 +125,9 @@ impl TcpTransport {
             }
             peers.push(Peer { rank, queue: SendQueue::default(), subflows, turn: 0 });
         }
-        Ok(Self { peers, by_rank, poll_set: Vec::new(), options })
+        let sockets = peers.iter().map(|peer| peer.subflows.len()).sum();
+        // The first wait may come long after the first call, when nothing may be allocated any more.
+        Ok(Self { peers, by_rank, poll_set: Vec::with_capacity(sockets), options })
     }
 
     /// Whether anything that is under way could move by a peer's doing.
