@@ -1,0 +1,177 @@
+//! A rank's calls allocate nothing once each of their shapes has been seen.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use onepath_collectives::algorithm::{Class, supports};
+use onepath_collectives::{
+    Algorithm, Builder, CollectiveError, Communicator, ReduceOp, TransportKind, TuningSource,
+};
+use onepath_topology::{Rank, WorldSize};
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting per thread: the control thread may allocate.
+struct Counting;
+
+fn count() {
+    // A thread that is ending has no counter any more, and nothing to measure.
+    let _ = ALLOCATIONS.try_with(|counter| counter.set(counter.get() + 1));
+}
+
+// SAFETY: every call is passed to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's contract is the one of the system's allocator.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const RANKS: usize = 2;
+
+/// More than the flight recorder keeps, so that it turns over as well.
+const ROUNDS: usize = 25;
+
+/// Runs `body` on each rank of a world; a call that does not end fails after a minute.
+fn world(transport: TransportKind, body: impl Fn(&Communicator) + Sync) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    drop(listener);
+    let join = |rank: Rank| {
+        Builder::new()
+            .rank(rank)
+            .world_size(WorldSize::new(RANKS as u64).expect("a world size"))
+            .rendezvous(&format!("127.0.0.1:{port}"))
+            .expect("an address")
+            .transport(transport)
+            .subflows(2)
+            .tuning(TuningSource::Model)
+            .operation_timeout(Duration::from_mins(1))
+            .build()
+            .expect("both ranks join")
+    };
+    std::thread::scope(|scope| {
+        for rank in 0..RANKS {
+            let (join, body) = (&join, &body);
+            scope.spawn(move || body(&join(Rank::from_index(rank))));
+        }
+    });
+}
+
+/// Allocations of this thread in `rounds` runs of `body`.
+fn allocations(rounds: usize, mut body: impl FnMut() -> Result<(), CollectiveError>) -> u64 {
+    let before = ALLOCATIONS.get();
+    for _ in 0..rounds {
+        body().expect("both ranks are there");
+    }
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn all_reduce_allocates_nothing_in_the_steady_state_by_any_algorithm_and_size() {
+    for transport in [TransportKind::Tcp, TransportKind::Local] {
+        world(transport, |communicator| {
+            let mut buffer = vec![1_f32; 700_001];
+            let (input, mut output) = (vec![1_f32; 5_000], vec![0_f32; 5_000]);
+            let mut all = || {
+                for algorithm in Algorithm::ALL {
+                    communicator.set_algorithm(Some(algorithm));
+                    for count in [0, 1, 1_000, 40_009, 700_001] {
+                        communicator.all_reduce(&mut buffer[..count], ReduceOp::Max)?;
+                    }
+                    communicator.all_reduce_into(&input, &mut output, ReduceOp::Avg)?;
+                }
+                Ok(())
+            };
+            assert!(allocations(1, &mut all) > 0, "the allocator does not count");
+            allocations(1, &mut all);
+            assert_eq!(allocations(ROUNDS, &mut all), 0, "{transport}");
+        });
+    }
+}
+
+#[test]
+fn other_collectives_allocate_nothing_in_the_steady_state() {
+    for transport in [TransportKind::Tcp, TransportKind::Local] {
+        world(transport, |communicator| {
+            let mut all = || every_collective(communicator, 3_001);
+            allocations(2, &mut all);
+            assert_eq!(allocations(ROUNDS, &mut all), 0, "{transport}");
+        });
+    }
+}
+
+/// Calls every collective but all-reduce by each of its algorithms, without allocating itself.
+fn every_collective(communicator: &Communicator, count: usize) -> Result<(), CollectiveError> {
+    let (mut long, mut other) = ([1_i64; 2 * 3_001], [0_i64; 2 * 3_001]);
+    let root = Rank::new(1);
+    for class in Class::ALL {
+        for algorithm in Algorithm::ALL.into_iter().filter(|&a| supports(class, a)) {
+            communicator.set_algorithm(Some(algorithm));
+            let (input, output) = (&mut long[..], &mut other[..]);
+            match class {
+                Class::AllReduce => {}
+                Class::ReduceScatter => {
+                    communicator.reduce_scatter(input, &mut output[..count], ReduceOp::Sum)?;
+                    communicator.reduce_scatter_in_place(input, ReduceOp::Min)?;
+                }
+                Class::AllGather => {
+                    communicator.all_gather(&input[..count], output)?;
+                    communicator.all_gather_in_place(output)?;
+                }
+                Class::Broadcast => communicator.broadcast(output, root)?,
+                Class::Reduce => {
+                    communicator.reduce(input, output, ReduceOp::Prod, root)?;
+                    communicator.reduce_in_place(input, ReduceOp::Sum, root)?;
+                }
+                Class::AllToAll => communicator.all_to_all(input, output)?,
+                Class::Barrier => communicator.barrier()?,
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn calls_in_flight_and_transfers_allocate_nothing_in_the_steady_state() {
+    for transport in [TransportKind::Tcp, TransportKind::Local] {
+        world(transport, |communicator| {
+            let peer = Rank::from_index(1 - communicator.rank().index());
+            let (mut first, mut second) = (vec![1_u32; 50_021], vec![1_u32; 77]);
+            let (sent, mut received) = (vec![7_u8; 9_001], vec![0_u8; 9_001]);
+            let mut all = || {
+                communicator.scope(|scope| {
+                    let incoming = scope.recv(&mut received, peer)?;
+                    let large = scope.all_reduce(&mut first, ReduceOp::Max)?;
+                    let small = scope.all_reduce(&mut second, ReduceOp::Max)?;
+                    scope.send(&sent, peer)?.wait()?;
+                    small.wait()?;
+                    large.wait()?;
+                    incoming.wait()?;
+                    Ok(())
+                })
+            };
+            allocations(20, &mut all);
+            assert_eq!(allocations(20 * ROUNDS, &mut all), 0, "{transport}");
+        });
+    }
+}
