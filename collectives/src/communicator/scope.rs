@@ -187,3 +187,45 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         self.start(&self.communicator.recv_request(buffer, peer)?, buffer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_is_good_after_an_inner_scope_has_waited_for_everything() {
+        let communicator = Communicator::alone();
+        let (mut outer, mut inner) = ([1_u32; 3], [2_u32; 5]);
+        let sums = communicator.scope(|scope| {
+            let handle = scope.all_reduce(&mut outer, ReduceOp::Sum)?;
+            communicator.scope(|scope| {
+                scope.all_reduce(&mut inner, ReduceOp::Sum)?.wait()?;
+                Ok(())
+            })?;
+            Ok(handle.wait()?.to_vec())
+        });
+        assert_eq!(sums, Ok(vec![1; 3]));
+    }
+
+    #[test]
+    fn a_forgotten_handle_is_waited_for_at_the_end_of_its_scope() {
+        let communicator = Communicator::alone();
+        let mut buffer = [7_i64; 4];
+        let done = communicator.scope(|scope| {
+            std::mem::drop(scope.all_reduce(&mut buffer, ReduceOp::Avg)?);
+            Ok(())
+        });
+        assert_eq!((done, buffer), (Ok(()), [7; 4]));
+    }
+
+    #[test]
+    fn a_panic_in_a_scope_ends_the_communicator() {
+        let communicator = Communicator::alone();
+        let body = std::panic::AssertUnwindSafe(|| {
+            communicator.scope(|_| -> Result<(), CollectiveError> { panic!("the body's own") })
+        });
+        assert!(std::panic::catch_unwind(body).is_err());
+        let by = communicator.rank();
+        assert_eq!(communicator.barrier(), Err(CollectiveError::Aborted { by }));
+    }
+}

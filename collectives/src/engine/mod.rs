@@ -220,6 +220,9 @@ impl Engine {
 
     /// Drives operations until this one has ended, and releases it.
     pub(crate) fn finish(&mut self, ticket: &Ticket) -> Result<(), CollectiveError> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
         let mut idle = Idle::new(self.config.idle);
         while !self.is_complete(ticket) {
             if self.progress()? == Activity::Moved {
@@ -263,6 +266,13 @@ impl Engine {
             } else if let Some(limit) = idle.next() {
                 self.check()?;
                 self.transport.wait(&self.table, limit);
+            }
+        }
+        let now = self.now();
+        for slot in self.table.held() {
+            let (id, signature) = self.table.identity(slot);
+            if let Some(call) = CallDescription::from_signature(signature) {
+                self.recorder.ended(id.number(), call, now);
             }
         }
         self.scratch.release_all();

@@ -14,9 +14,20 @@ use super::operation::Operation;
 /// How many operations of one communicator may be in flight.
 pub const MAX_IN_FLIGHT: usize = 128;
 
-/// Place of an operation in the table, valid until it is released.
+/// Place of an operation in the table. One that was released is recognised as such, whatever is in
+/// its place now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot(u32);
+pub struct Slot {
+    index: u32,
+    /// How often the place was given back before.
+    generation: u32,
+}
+
+impl Slot {
+    fn at(self) -> usize {
+        self.index as usize
+    }
+}
 
 /// An operation to start.
 #[derive(Clone, Copy, Debug)]
@@ -151,6 +162,7 @@ enum State {
 pub struct FlowTable {
     operations: Vec<Operation>,
     states: Vec<State>,
+    generations: Vec<u32>,
     /// Slots in use, oldest first.
     active: Vec<Slot>,
     /// Per peer: receive flows that are not complete.
@@ -165,6 +177,7 @@ impl FlowTable {
         Self {
             operations: (0..MAX_IN_FLIGHT).map(|_| Operation::vacant()).collect(),
             states: vec![State::Free; MAX_IN_FLIGHT],
+            generations: vec![0; MAX_IN_FLIGHT],
             active: Vec::with_capacity(MAX_IN_FLIGHT),
             expected: vec![0; world.get()],
             next_collective: 0,
@@ -179,7 +192,7 @@ impl FlowTable {
     /// nobody else reads the output and scratch buffers. The kernel works as its type demands.
     pub unsafe fn post(&mut self, posting: &Posting<'_>) -> Result<Slot, PostError> {
         let free = self.states.iter().position(|&s| s == State::Free).ok_or(PostError::TooMany)?;
-        let slot = Slot(free as u32);
+        let slot = Slot { index: free as u32, generation: self.generations[free] };
         // SAFETY: the caller's contract is the one of `begin`.
         unsafe { self.operations[free].begin(posting)? };
         self.states[free] = State::Active;
@@ -197,13 +210,13 @@ impl FlowTable {
     /// The send flows of an operation in plan order: index and peer. A transport pushes those of
     /// the peers that it serves to their queues.
     pub fn sends(&self, slot: Slot) -> impl Iterator<Item = (u32, Rank)> + '_ {
-        self.operations[slot.0 as usize].send_peers()
+        self.operations[slot.at()].send_peers()
     }
 
     /// The next chunk for the peer of `queue`, unless there is none or its gates are closed.
     pub fn pull(&mut self, queue: &mut SendQueue) -> Option<OutgoingChunk> {
         let &(slot, index) = queue.0.front()?;
-        let (chunk, last) = self.operations[slot.0 as usize].pull(slot, index)?;
+        let (chunk, last) = self.operations[slot.at()].pull(slot, index)?;
         if last {
             queue.0.pop_front();
         }
@@ -212,7 +225,7 @@ impl FlowTable {
 
     /// Notes that a pulled chunk has left and its memory may be written again.
     pub fn sent(&mut self, chunk: &OutgoingChunk) {
-        if self.operations[chunk.slot.0 as usize].sent(chunk) {
+        if self.operations[chunk.slot.at()].sent(chunk) {
             self.settle(chunk.slot);
         }
     }
@@ -231,7 +244,7 @@ impl FlowTable {
                 Ok(Match::NotPosted)
             };
         };
-        let operation = &self.operations[slot.0 as usize];
+        let operation = &self.operations[slot.at()];
         if operation.signature != header.signature {
             return Err(MatchError::CallsDiffer {
                 operation: header.operation,
@@ -257,7 +270,7 @@ impl FlowTable {
 
     /// Notes that a matched chunk has been placed.
     pub fn received(&mut self, peer: Rank, chunk: &IncomingChunk) {
-        if self.operations[chunk.slot.0 as usize].received(chunk) {
+        if self.operations[chunk.slot.at()].received(chunk) {
             self.expected[peer.index()] -= 1;
             self.settle(chunk.slot);
         }
@@ -270,46 +283,61 @@ impl FlowTable {
 
     /// Whether the operation has ended.
     pub fn is_complete(&self, slot: Slot) -> bool {
-        self.states[slot.0 as usize] == State::Complete
+        !self.holds(slot) || self.states[slot.at()] == State::Complete
     }
 
-    /// Gives the slot back. Call it once, after completion or after every transport was cancelled.
+    /// Whether the slot has not been released.
+    fn holds(&self, slot: Slot) -> bool {
+        self.generations[slot.at()] == slot.generation
+    }
+
+    /// Gives the slot back, after completion or after every transport was cancelled. Without
+    /// effect if that was done before.
     pub fn release(&mut self, slot: Slot) {
-        self.states[slot.0 as usize] = State::Free;
-        self.active.retain(|&s| s != slot);
+        if self.holds(slot) {
+            self.states[slot.at()] = State::Free;
+            self.generations[slot.at()] = slot.generation.wrapping_add(1);
+            self.active.retain(|&s| s != slot);
+        }
     }
 
     /// Gives back every slot, as `release` does.
     pub fn release_all(&mut self) {
-        self.states.fill(State::Free);
-        self.active.clear();
+        while let Some(&slot) = self.active.last() {
+            self.release(slot);
+        }
         self.expected.fill(0);
+    }
+
+    /// Operations that have not been released, oldest first.
+    pub fn held(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.active.iter().copied()
     }
 
     /// Operations in flight that are not complete, oldest first.
     pub fn pending(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.active.iter().copied().filter(|s| self.states[s.0 as usize] == State::Active)
+        self.active.iter().copied().filter(|s| self.states[s.at()] == State::Active)
     }
 
     /// When an operation was posted.
     pub fn posted_at(&self, slot: Slot) -> Nanos {
-        self.operations[slot.0 as usize].posted
+        self.operations[slot.at()].posted
     }
 
     /// An operation's number and call.
     pub fn identity(&self, slot: Slot) -> (OperationId, Signature) {
-        let operation = &self.operations[slot.0 as usize];
+        let operation = &self.operations[slot.at()];
         (operation.id, operation.signature)
     }
 
     /// Ranks from which bytes are missing; may name a rank more than once.
     pub fn waiting_for(&self, slot: Slot) -> impl Iterator<Item = Rank> + '_ {
-        self.operations[slot.0 as usize].waiting_for()
+        self.operations[slot.at()].waiting_for()
     }
 
     fn find(&self, peer: Rank, id: OperationId) -> Option<Slot> {
         self.active.iter().copied().find(|slot| {
-            let at = slot.0 as usize;
+            let at = slot.at();
             let operation = &self.operations[at];
             operation.id == id
                 && self.states[at] == State::Active
@@ -318,7 +346,7 @@ impl FlowTable {
     }
 
     fn settle(&mut self, slot: Slot) {
-        let at = slot.0 as usize;
+        let at = slot.at();
         if self.states[at] == State::Active && self.operations[at].is_drained() {
             // SAFETY: every flow has ended, so no chunk is under way; the buffers are ours until
             // the state says complete.
