@@ -122,7 +122,7 @@ fn other_collectives_allocate_nothing_in_the_steady_state() {
 
 /// Calls every collective but all-reduce by each of its algorithms, without allocating itself.
 fn every_collective(communicator: &Communicator, count: usize) -> Result<(), CollectiveError> {
-    let (mut long, mut other) = ([1_i64; 2 * 3_001], [0_i64; 2 * 3_001]);
+    let (mut long, mut other) = (vec![1_i64; 2 * 3_001], vec![0_i64; 2 * 3_001]);
     let root = Rank::new(1);
     for class in Class::ALL {
         for algorithm in Algorithm::ALL.into_iter().filter(|&a| supports(class, a)) {
