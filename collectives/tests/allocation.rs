@@ -113,21 +113,28 @@ fn all_reduce_allocates_nothing_in_the_steady_state_by_any_algorithm_and_size() 
 fn other_collectives_allocate_nothing_in_the_steady_state() {
     for transport in [TransportKind::Tcp, TransportKind::Local] {
         world(transport, |communicator| {
-            let mut all = || every_collective(communicator, 3_001);
+            let (mut long, mut other) = (vec![1_i64; 2 * COUNT], vec![0_i64; 2 * COUNT]);
+            let mut all = || every_collective(communicator, &mut long, &mut other);
             allocations(2, &mut all);
             assert_eq!(allocations(ROUNDS, &mut all), 0, "{transport}");
         });
     }
 }
 
+/// Elements of each rank, in buffers for two ranks.
+const COUNT: usize = 3_001;
+
 /// Calls every collective but all-reduce by each of its algorithms, without allocating itself.
-fn every_collective(communicator: &Communicator, count: usize) -> Result<(), CollectiveError> {
-    let (mut long, mut other) = (vec![1_i64; 2 * 3_001], vec![0_i64; 2 * 3_001]);
+fn every_collective(
+    communicator: &Communicator,
+    input: &mut [i64],
+    output: &mut [i64],
+) -> Result<(), CollectiveError> {
+    let count = COUNT;
     let root = Rank::new(1);
     for class in Class::ALL {
         for algorithm in Algorithm::ALL.into_iter().filter(|&a| supports(class, a)) {
             communicator.set_algorithm(Some(algorithm));
-            let (input, output) = (&mut long[..], &mut other[..]);
             match class {
                 Class::AllReduce => {}
                 Class::ReduceScatter => {
