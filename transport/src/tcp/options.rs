@@ -15,7 +15,8 @@ pub struct OptionError {
 }
 
 /// Makes a connected socket fit for a subflow: non-blocking, no delay of small segments, and a
-/// congestion control that does not pace (pacing by BBR costs a third of the loopback rate).
+/// congestion control that does not pace (a paced sender waits for timers between bursts, while the
+/// transport already sends no faster than the receiver combines).
 pub fn prepare(socket: &Socket) -> Result<(), OptionError> {
     let named = |option| move |source| OptionError { option, source };
     socket.set_nonblocking(true).map_err(named("O_NONBLOCK"))?;
