@@ -126,7 +126,7 @@ impl TcpTransport {
             peers.push(Peer { rank, queue: SendQueue::default(), subflows, turn: 0 });
         }
         let sockets = peers.iter().map(|peer| peer.subflows.len()).sum();
-        // The first wait may come long after the first call, when nothing may be allocated any more.
+        // The first wait may come long after the first call, when nothing may be allocated.
         Ok(Self { peers, by_rank, poll_set: Vec::with_capacity(sockets), options })
     }
 
