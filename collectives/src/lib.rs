@@ -2,12 +2,13 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`communicator`] | [`Communicator`]: the ranks that make calls together; [`Builder`]: joining |
+//! | [`communicator`] | [`Communicator`]: ranks that make calls together; [`Builder`]: joining |
 //! | [`types`], [`call`] | element types, reductions, what a call is |
 //! | [`error`] | why a call failed |
 //! | [`algorithm`] | plans of ring, halving-doubling, direct, tree and one-shot; the cost table |
 //! | [`reduce`] | reduction kernels in SIMD |
 //! | `engine` | runs the plans of one communicator over its transport |
+//! | `tuning` | which algorithm runs, in what chunks |
 //! | [`bootstrap`] | how ranks find and trust each other |
 //! | [`control`] | heartbeats, death, agreement on survivors |
 //! | [`recorder`] | the flight recorder |

@@ -5,8 +5,8 @@ use onepath_topology::{Bytes, WorldSize};
 use crate::algorithm::cost::Model;
 use crate::algorithm::{Algorithm, Call, Class, CostTable};
 
-/// Chunks of large messages: two of them and the staging buffer fit a second-level cache of 512 KiB,
-/// and they are whole multiples of the 64 KiB segments of a loopback device.
+/// Chunks of large messages: two of them and the staging buffer fit a second-level cache of
+/// 512 KiB, and they are whole multiples of the 64 KiB segments of a loopback device.
 const CHUNK_BYTES: usize = 128 << 10;
 
 /// The choices of one communicator, the same on all its ranks.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The largest world that any part of onepath accepts; sizes read from a wire are checked against it.
+/// The largest world that any part of onepath accepts; sizes read from a wire are checked by it.
 pub const MAX_WORLD_SIZE: u32 = 65_536;
 
 /// The number of one process inside a communicator, from 0 to world size minus 1.

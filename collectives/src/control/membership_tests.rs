@@ -104,7 +104,10 @@ impl Simulation {
             let under_way: Vec<u64> = self
                 .happenings
                 .iter()
-                .filter(|(_, what)| matches!(what, Happening::Arrive { from, to: target, .. } if *from == rank && *target == to))
+                .filter(|(_, what)| match what {
+                    Happening::Arrive { from, to: target, .. } => *from == rank && *target == to,
+                    _ => false,
+                })
                 .map(|(&serial, _)| serial)
                 .collect();
             let kept = self.random.random_range(0..=under_way.len());

@@ -3,10 +3,10 @@
 //! | kind | message | content |
 //! |---|---|---|
 //! | 1 | joined | world size `u32`, subflows to the receiver `u16` |
-//! | 2 | heartbeat | posted `u64`, flags `u8` (1 waiting, 2 an oldest operation follows), number `u64`, signature `2 × u64` |
+//! | 2 | heartbeat | posted `u64`, flags `u8` (1 waiting, 2 oldest follows), number, 2 words |
 //! | 3 | dead | rank `u32`, cause |
 //! | 4 | abort | |
-//! | 5 | goodbye | 0, or 1 and rank `u32` and cause (dead), or 2 and rank `u32` (aborted by), or 3 (stopped) |
+//! | 5 | goodbye | 0; 1, rank `u32`, cause (dead); 2, rank `u32` (aborted by); 3 (stopped) |
 //! | 6, 7 | view, decision | epoch `u32`, bitmap of the ranks that are gone |
 //!
 //! A cause is 1 (closed), 2 and nanoseconds `u64` (silent), or 3 (excluded).

@@ -201,8 +201,8 @@ impl Format for F16 {
         let bits = value.to_bits();
         // Four times the number; what a half cannot hold is infinite.
         let scaled = value.abs() * TO_INFINITY * BACK;
-        // Adding a power of two that is so much larger leaves just the bits that a half has, rounded
-        // to nearest even by the addition; the carry goes to the exponent.
+        // Adding a power of two that is so much larger leaves just the bits that a half has,
+        // rounded to nearest even by the addition; the carry goes to the exponent.
         let exponent = ((bits & 0x7f80_0000) as i32).max(NORMAL_FROM) as u32;
         let rounded = (scaled + f32::from_bits(exponent + (15 << 23))).to_bits();
         let half = ((rounded >> 13) & 0x7c00) + (rounded & 0x0fff);

@@ -7,7 +7,8 @@ use onepath_collectives::fuzzing;
 use onepath_fuzz::{assert_readable, seed};
 
 const FILES: [&str; 3] = [
-    "rank = 1\nworld_size = 4\nlocal_rank = 1\nlocal_world_size = 2\nrendezvous = \"[::1]:29400\"\n",
+    "rank = 1\nworld_size = 4\nlocal_rank = 1\nlocal_world_size = 2\n\
+     rendezvous = \"[::1]:29400\"\n",
     "world_size = 2\nrendezvous = \"node1\"\n",
     "rank = -1\nworld_size = 0\nports = [1]\n",
 ];

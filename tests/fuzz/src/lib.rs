@@ -1,7 +1,7 @@
 //! What the fuzz targets share.
 //!
-//! A target is `fuzz_target!(init: seed(...), |bytes: &[u8]| ...)`: it panics when a parser breaks a
-//! promise. `tests/fuzz/run` runs them all.
+//! A target is `fuzz_target!(init: seed(...), |bytes: &[u8]| ...)`: it panics when a parser breaks
+//! a promise. `tests/fuzz/run` runs them all.
 
 use std::fmt::Display;
 use std::fs;

@@ -59,7 +59,7 @@ impl Memory {
     pub(super) unsafe fn perform(&self, action: LocalAction, kernel: Option<Kernel>) {
         match action {
             LocalAction::Copy { source, target } => {
-                // SAFETY: both spans are inside live buffers by the contract; `copy` allows overlap.
+                // SAFETY: both spans are inside live buffers by contract; `copy` allows overlap.
                 unsafe {
                     let (from, to) = (self.address(source, 0), self.address(target, 0));
                     if from != to {

@@ -63,7 +63,8 @@ pub enum SegmentError {
     },
     /// The peer counts its local ranks otherwise.
     #[error(
-        "the shared memory of rank {peer} has no ring {ring}: the ranks disagree on who is on this host"
+        "the shared memory of rank {peer} has no ring {ring}: \
+         the ranks disagree on who is on this host"
     )]
     NoSuchRing {
         /// The peer.
