@@ -13,6 +13,7 @@ use crate::bootstrap::interfaces::InterfaceTextError;
 use crate::bootstrap::{InterfaceError, LaunchError, RendezvousError, SecretError};
 use crate::control::{EndpointError, SessionError};
 use crate::error::CollectiveError;
+use crate::reduce::IsaError;
 
 /// Why a world could not be joined.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,9 @@ pub enum BuildError {
         /// What is wrong.
         problem: String,
     },
+    /// `ONEPATH_ISA` names an instruction set that is not known or that this CPU lacks.
+    #[error(transparent)]
+    Isa(#[from] IsaError),
     /// The launcher's variables are wrong.
     #[error(transparent)]
     Launch(#[from] LaunchError),

@@ -9,6 +9,7 @@ use onepath_transport::tcp::MAX_SUBFLOWS;
 
 use crate::algorithm::Algorithm;
 use crate::bootstrap::{HostPort, InterfaceChoice, JobSecret, Launch, Trust, process_environment};
+use crate::reduce::Isa;
 use crate::types::{UnknownName, by_name};
 
 use super::Communicator;
@@ -227,6 +228,7 @@ impl Builder {
 
     fn resolve(self) -> Result<Options, BuildError> {
         let lookup = &process_environment;
+        Isa::from_environment()?;
         let rank = self.rank.ok_or(BuildError::Missing { what: "rank" })?;
         let world = self.world.ok_or(BuildError::Missing { what: "world size" })?;
         if !world.contains(rank) {

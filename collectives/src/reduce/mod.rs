@@ -42,7 +42,7 @@ use level::Level;
 
 pub use isa::{ISA_VARIABLE, Isa, IsaError, isa};
 
-/// The kernel of `data_type` and `op` among `ranks` ranks, for the instruction set of [`isa`].
+/// The kernel of `data_type` and `op` among `ranks` ranks, for the instruction set of [`isa()`].
 ///
 /// Operands may lie at any address, and the first may be the target. Floats: sum and product are
 /// rounded to nearest, those of `f16` and `bf16` once, from `f32`; min and max are the `minimum`

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub enum SlotCopy {
     /// By plain stores, always.
     Plain,
-    /// By streaming stores, past the cache, if at least [`LEAST_BYTES`] go into the slot.
+    /// By streaming stores, past the cache, if at least 4 KiB go into the slot.
     Streaming,
     /// By whichever of the two the clock favours.
     #[default]

@@ -13,7 +13,7 @@ use crate::types::UnknownName;
 /// The version of the format that is written and read.
 pub const FORMAT: u32 = 1;
 
-/// A longer table is not read. One of all rows at [`MAX_SIZES`] sizes is shorter.
+/// A longer table is not read. One of all rows at `MAX_SIZES` sizes is shorter.
 pub const MAX_ENCODED_BYTES: usize = 64 << 10;
 
 const MAX_SIZES: usize = 64;
