@@ -33,3 +33,8 @@ pub use communicator::{BuildError, Builder, Communicator, Handle, Scope};
 pub use communicator::{ShrinkError, SplitError, TransportKind, TuningSource};
 pub use error::{ArgumentError, CollectiveError};
 pub use types::{DataType, Element, ReduceOp};
+
+/// The README's example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -1,6 +1,8 @@
 //! The flight recorder: the last operations, dumped when something fails.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
 use onepath_topology::{Nanos, Rank};
 
@@ -89,8 +91,63 @@ impl Recorder {
         self.last_dump = Some(text);
     }
 
+    /// Writes the report to a file of its own in `folder`. A failure to do so is told on standard
+    /// error: the error that is being reported must not be hidden by it.
+    pub(crate) fn write(&self, folder: &Path, me: Rank) {
+        let Some(text) = &self.last_dump else { return };
+        let path = folder.join(format!("onepath-rank-{me}-process-{}.txt", std::process::id()));
+        let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
+        if let Err(error) = written {
+            eprintln!("onepath: cannot write the flight record {}: {error}", path.display());
+        }
+    }
+
     /// The report of the failure that ended the communicator, if one did.
     pub fn dump(&self) -> Option<&str> {
         self.last_dump.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::CallKind;
+    use crate::{Algorithm, DataType};
+
+    fn call(count: u64) -> CallDescription {
+        CallDescription {
+            kind: CallKind::Broadcast,
+            data_type: DataType::U8,
+            op: None,
+            algorithm: Algorithm::Tree,
+            root: Some(Rank::new(1)),
+            count,
+        }
+    }
+
+    #[test]
+    fn only_the_last_thousand_operations_are_kept_oldest_first() {
+        let mut recorder = Recorder::new();
+        for number in 0..RECORDED as u64 + 3 {
+            recorder.started(number, call(number), Nanos(number));
+            recorder.ended(number, call(number), Nanos(number + 1));
+        }
+        let numbers: Vec<u64> = recorder.records().map(|record| record.number).collect();
+        assert_eq!(numbers, (3..RECORDED as u64 + 3).collect::<Vec<_>>());
+        assert!(recorder.records().all(|record| record.ended.is_some()));
+    }
+
+    #[test]
+    fn a_failure_is_written_to_a_file_with_what_was_not_complete() {
+        let mut recorder = Recorder::new();
+        recorder.started(0, call(7), Nanos(5));
+        recorder.failed(&CollectiveError::Excluded, Rank::new(2), Nanos::secs(1));
+        let folder = std::env::temp_dir().join(format!("onepath-record-{}", std::process::id()));
+        recorder.write(&folder, Rank::new(2));
+        let name = format!("onepath-rank-2-process-{}.txt", std::process::id());
+        let text = fs::read_to_string(folder.join(name)).expect("the file is there");
+        fs::remove_dir_all(&folder).expect("the folder is ours");
+        assert!(text.contains("0 broadcast of 7 u8, root 1, tree: started at 5ns, not complete"));
+        assert!(text.starts_with("rank 2: the other ranks went on without this one"));
     }
 }

@@ -72,7 +72,7 @@ pub enum TuningSource {
 ///
 /// What is not said is taken from the environment: `ONEPATH_ALGORITHM`, `ONEPATH_TRANSPORT`,
 /// `ONEPATH_SUBFLOWS`, `ONEPATH_TUNING` (`measure`, `model` or a file), `ONEPATH_JOB_SECRET`,
-/// `ONEPATH_SOCKET_IFNAME`, `ONEPATH_SOCKET_FAMILY`.
+/// `ONEPATH_SOCKET_IFNAME`, `ONEPATH_SOCKET_FAMILY`, `ONEPATH_FLIGHT_RECORDS`.
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     rank: Option<Rank>,
@@ -89,6 +89,7 @@ pub struct Builder {
     silence: Option<Duration>,
     operation_timeout: Option<Duration>,
     late_warning: Option<Duration>,
+    flight_records: Option<PathBuf>,
     join_timeout: Option<Duration>,
 }
 
@@ -213,6 +214,14 @@ impl Builder {
         self
     }
 
+    /// A folder that gets a file with the last operations of each rank whose communicator fails
+    /// (default: `ONEPATH_FLIGHT_RECORDS`, else none; [`Communicator::flight_record`] has the text).
+    #[must_use]
+    pub fn flight_records(mut self, folder: PathBuf) -> Self {
+        self.flight_records = Some(folder);
+        self
+    }
+
     /// How long the other ranks may take to join (default 60 s).
     #[must_use]
     pub fn join_timeout(mut self, timeout: Duration) -> Self {
@@ -268,6 +277,10 @@ impl Builder {
             interfaces,
             silence: self.silence.unwrap_or(Duration::from_secs(10)),
             operation_timeout: self.operation_timeout.unwrap_or(Duration::from_mins(10)),
+            flight_records: match self.flight_records {
+                Some(folder) => Some(folder),
+                None => variable("ONEPATH_FLIGHT_RECORDS")?,
+            },
             late_warning: self.late_warning.unwrap_or(Duration::from_secs(10)),
             join_timeout: self.join_timeout.unwrap_or(Duration::from_mins(1)),
         })

@@ -123,6 +123,7 @@ pub(super) fn connect(
         idle: IdlePolicy::for_host(on_host.len() + 1, cores),
         operation_timeout: options.operation_timeout,
         late_warning: options.late_warning,
+        flight_records: options.flight_records.clone(),
     };
     let watch = Watch::new(session.control);
     let router = Box::new(Router::new(shared, tcp));

@@ -1,6 +1,7 @@
 //! From options to a communicator: rendezvous, control plane, data connections, shared memory.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ pub(super) struct Options {
     pub(super) silence: Duration,
     pub(super) operation_timeout: Duration,
     pub(super) late_warning: Duration,
+    pub(super) flight_records: Option<PathBuf>,
     pub(super) join_timeout: Duration,
 }
 

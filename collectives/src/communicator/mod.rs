@@ -74,6 +74,7 @@ impl Communicator {
             idle: IdlePolicy::for_host(world.get(), cores),
             operation_timeout: Duration::from_mins(10),
             late_warning: Duration::from_secs(10),
+            flight_records: None,
         };
         Self::assemble(config, transport, Watch::alone())
     }

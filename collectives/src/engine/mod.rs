@@ -13,6 +13,7 @@ mod request;
 mod scratch;
 mod watch;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use onepath_topology::{Nanos, Rank, WorldSize};
@@ -46,6 +47,7 @@ pub(crate) struct EngineConfig {
     pub(crate) idle: IdlePolicy,
     pub(crate) operation_timeout: Duration,
     pub(crate) late_warning: Duration,
+    pub(crate) flight_records: Option<PathBuf>,
 }
 
 /// An operation that was started.
@@ -346,6 +348,9 @@ impl Engine {
         self.table.release_all();
         let now = self.now();
         self.recorder.failed(&error, self.config.me, now);
+        if let Some(folder) = &self.config.flight_records {
+            self.recorder.write(folder, self.config.me);
+        }
         self.broken = Some(error.clone());
         error
     }
