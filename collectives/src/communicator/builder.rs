@@ -215,7 +215,8 @@ impl Builder {
     }
 
     /// A folder that gets a file with the last operations of each rank whose communicator fails
-    /// (default: `ONEPATH_FLIGHT_RECORDS`, else none; [`Communicator::flight_record`] has the text).
+    /// (default: `ONEPATH_FLIGHT_RECORDS`, else none). [`Communicator::flight_record`] has the
+    /// text.
     #[must_use]
     pub fn flight_records(mut self, folder: PathBuf) -> Self {
         self.flight_records = Some(folder);
