@@ -5,8 +5,10 @@
 //! | `request` | a call with its buffers by address |
 //! | `plans` | plans computed before, by shape |
 //! | `scratch` | scratch buffers, reused |
+//! | `clock` | what time it is, at little cost |
 //! | `idle` | how to wait: spin, yield, sleep |
 //! | `watch` | dead ranks, late ranks, time-outs |
+mod clock;
 mod idle;
 mod plans;
 mod request;
@@ -14,23 +16,24 @@ mod scratch;
 mod watch;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use onepath_topology::{Nanos, Rank, WorldSize};
 use onepath_transport::flow::{FlowTable, MatchError, Memory, PostError, Posting, Slot};
 use onepath_transport::wire::OperationId;
 use onepath_transport::{Activity, Transport, TransportError};
 
-use crate::algorithm::{self, Algorithm};
+use crate::algorithm::{self, Algorithm, Call};
 use crate::call::CallDescription;
 use crate::error::{ArgumentError, CollectiveError};
 use crate::recorder::Recorder;
 use crate::reduce;
 use crate::tuning::Tuning;
 
+use clock::{Clock, Resolution};
 use idle::Idle;
 pub(crate) use idle::IdlePolicy;
-use plans::PlanCache;
+use plans::{PlanCache, Planned};
 pub(crate) use request::{Buffers, Request, Target};
 use scratch::ScratchPool;
 use watch::Oldest;
@@ -56,6 +59,7 @@ pub(crate) struct Ticket {
     slot: Slot,
     call: CallDescription,
     number: u64,
+    resolution: Resolution,
 }
 
 /// The operations of one communicator on one rank.
@@ -67,7 +71,7 @@ pub(crate) struct Engine {
     scratch: ScratchPool,
     recorder: Recorder,
     watch: Watch,
-    epoch: Instant,
+    clock: Clock,
     next_collective: u64,
     sends: Vec<u64>,
     receives: Vec<u64>,
@@ -94,7 +98,7 @@ impl Engine {
             scratch: ScratchPool::new(),
             recorder: Recorder::new(),
             watch,
-            epoch: Instant::now(),
+            clock: Clock::new(),
             next_collective: 0,
             sends: vec![0; ranks],
             receives: vec![0; ranks],
@@ -109,6 +113,7 @@ impl Engine {
 
     pub(crate) fn set_tuning(&mut self, tuning: Tuning) {
         self.config.tuning = tuning;
+        self.plans.clear();
     }
 
     pub(crate) fn set_algorithm(&mut self, algorithm: Option<Algorithm>) {
@@ -124,7 +129,7 @@ impl Engine {
     }
 
     fn now(&self) -> Nanos {
-        Nanos::from(self.epoch.elapsed())
+        self.clock.now(Resolution::Fine)
     }
 
     /// Starts an operation.
@@ -136,12 +141,15 @@ impl Engine {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
-        let algorithm = self.choose(request);
         let (id, number) = self.number(request);
-        let call = request.description(algorithm);
-        let now = self.now();
+        let resolution = Resolution::for_bytes(request.bytes());
+        let now = self.clock.now(resolution);
         let shape = (self.config.me, self.config.world);
-        let plan = self.plans.get(request, algorithm, shape, self.config.scratch_limit);
+        let (config, limit) = (&self.config, self.config.scratch_limit);
+        let choose = |call: &Call| choose(config, call);
+        let planned = self.plans.get(request, config.algorithm, choose, shape, limit);
+        let Planned { algorithm, plan } = planned;
+        let call = request.description(algorithm);
         let scratch = self.scratch.take(plan.scratch_bytes);
         let buffers = request.buffers;
         let kernel = reduce::kernel(
@@ -174,15 +182,7 @@ impl Engine {
         self.recorder.started(number, call, now);
         self.transport.post(&self.table, slot);
         self.publish();
-        Ok(Ticket { slot, call, number })
-    }
-
-    fn choose(&self, request: &Request) -> Algorithm {
-        let world = self.config.world;
-        let Some(call) = request.call() else { return Algorithm::Direct };
-        let wanted = self.config.algorithm;
-        let wanted = wanted.unwrap_or_else(|| self.config.tuning.choose(&call, world));
-        algorithm::effective(&call, wanted, world, self.config.scratch_limit)
+        Ok(Ticket { slot, call, number, resolution })
     }
 
     fn number(&self, request: &Request) -> (OperationId, u64) {
@@ -242,14 +242,18 @@ impl Engine {
 
     /// Releases a completed operation.
     pub(crate) fn release(&mut self, ticket: &Ticket) {
-        let now = self.now();
+        let now = self.clock.now(ticket.resolution);
         self.recorder.ended(ticket.number, ticket.call, now);
         self.scratch.release(ticket.slot);
         self.table.release(ticket.slot);
         self.publish();
     }
 
+    /// Tells the peers how far this rank has come.
     fn publish(&self) {
+        if self.table.held().next().is_none() {
+            return self.watch.publish(self.next_collective, None);
+        }
         let collective = |slot| {
             let (id, signature) = self.table.identity(slot);
             let call = CallDescription::from_signature(signature)?;
@@ -354,6 +358,12 @@ impl Engine {
         self.broken = Some(error.clone());
         error
     }
+}
+
+/// The algorithm for a call: the same on all ranks.
+fn choose(config: &EngineConfig, call: &Call) -> Algorithm {
+    let wanted = config.algorithm.unwrap_or_else(|| config.tuning.choose(call, config.world));
+    algorithm::effective(call, wanted, config.world, config.scratch_limit)
 }
 
 /// Whether an error was found by this rank alone and not told by the control plane.

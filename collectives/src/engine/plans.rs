@@ -1,4 +1,5 @@
-//! Plans computed before, by shape, so that a training step's calls are planned once.
+//! Choices of algorithms and plans made before, by shape, so that a training step's calls are
+//! planned once.
 
 use onepath_topology::{Rank, WorldSize};
 use onepath_transport::plan::Plan;
@@ -13,6 +14,8 @@ const KEPT: usize = 64;
 #[derive(Debug)]
 struct Entry {
     call: Call,
+    /// The algorithm that the owner insisted on.
+    wanted: Option<Algorithm>,
     algorithm: Algorithm,
     used: u64,
     plan: Plan,
@@ -24,37 +27,58 @@ pub(super) struct PlanCache {
     entries: Vec<Entry>,
     single: Plan,
     clock: u64,
+    /// The entry that was used last.
+    last: usize,
+}
+
+/// A plan with the algorithm that it follows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Planned<'a> {
+    pub(super) algorithm: Algorithm,
+    pub(super) plan: &'a Plan,
 }
 
 impl PlanCache {
     pub(super) fn new() -> Self {
-        Self { entries: Vec::with_capacity(KEPT), single: Plan::default(), clock: 0 }
+        Self { entries: Vec::with_capacity(KEPT), single: Plan::default(), clock: 0, last: 0 }
     }
 
-    /// The plan for a request.
+    /// Forgets every choice, because the tables behind them have changed.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+    }
+
+    /// The plan for a request, by the algorithm `wanted` or by the one that `choose` gives for it;
+    /// `choose` gives the same for the same call and wish until `clear`.
     pub(super) fn get(
         &mut self,
         request: &Request,
-        algorithm: Algorithm,
+        wanted: Option<Algorithm>,
+        choose: impl FnOnce(&Call) -> Algorithm,
         (rank, ranks): (Rank, WorldSize),
         scratch_limit: usize,
-    ) -> &Plan {
+    ) -> Planned<'_> {
         let Some(call) = request.call() else {
             request.point_to_point(&mut self.single);
-            return &self.single;
+            return Planned { algorithm: Algorithm::Direct, plan: &self.single };
         };
         self.clock += 1;
-        let found = self.entries.iter().position(|e| e.call == call && e.algorithm == algorithm);
+        let is_it = |entry: &Entry| entry.call == call && entry.wanted == wanted;
+        let again = self.entries.get(self.last).is_some_and(is_it);
+        let found = if again { Some(self.last) } else { self.entries.iter().position(is_it) };
         let at = found.unwrap_or_else(|| {
             let at = self.vacate();
             let entry = &mut self.entries[at];
-            (entry.call, entry.algorithm) = (call, algorithm);
+            let algorithm = choose(&call);
+            (entry.call, entry.wanted, entry.algorithm) = (call, wanted, algorithm);
             let shape = Shape { rank, ranks };
             algorithm::plan(&call, algorithm, shape, scratch_limit, &mut entry.plan);
             at
         });
-        self.entries[at].used = self.clock;
-        &self.entries[at].plan
+        self.last = at;
+        let entry = &mut self.entries[at];
+        entry.used = self.clock;
+        Planned { algorithm: entry.algorithm, plan: &entry.plan }
     }
 
     /// An entry to be filled: a new one, or the least recently used with its capacity.
@@ -62,6 +86,7 @@ impl PlanCache {
         if self.entries.len() < KEPT {
             self.entries.push(Entry {
                 call: Call::nothing(),
+                wanted: None,
                 algorithm: Algorithm::Ring,
                 used: 0,
                 plan: Plan::default(),

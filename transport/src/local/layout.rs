@@ -9,7 +9,8 @@
 //!
 //! A ring: two cache lines with the counter of freed slots and the mark of the attached producer,
 //! then the slots, each a header of 64 bytes and the payload. The header's word 6 (the chunk
-//! number on TCP) is the slot's publication counter.
+//! number on TCP) is the slot's publication counter, and word 7 (the acknowledgement on TCP) holds
+//! the payload if that is no longer than a word.
 
 use crate::wire::HEADER_BYTES;
 

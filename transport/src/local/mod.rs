@@ -14,6 +14,7 @@
 //! | `pace` | when to do so: [`SlotCopy`] |
 //! | `slots` | one ring's memory (`unsafe`) |
 //! | `ring` | the order of publishing and freeing slots |
+//! | `tiny` | payloads of one word, in the header |
 //! | `doorbell` | sleeping and waking |
 //! | `send`, `receive` | chunks to slots and back |
 mod address;
@@ -33,6 +34,7 @@ mod slots;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tiny;
 
 use std::time::Duration;
 

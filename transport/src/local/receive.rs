@@ -10,6 +10,7 @@ use super::doorbell;
 use super::ring::Consumer;
 use super::segment::Shared;
 use super::slots::RingMemory;
+use super::tiny;
 
 #[derive(Clone, Copy, Debug)]
 enum State {
@@ -57,8 +58,10 @@ impl Receiver {
                 break;
             };
             self.place(peer, slot, chunk, done, table);
-            doorbell::ring(remote.doorbell());
             activity = Activity::Moved;
+        }
+        if activity == Activity::Moved {
+            doorbell::ring(remote.doorbell());
         }
         Ok(activity)
     }
@@ -113,8 +116,15 @@ impl Receiver {
     ) {
         let cells = self.ring.cells();
         let piece = cells.slot_bytes().min(chunk.length() - done);
-        // SAFETY: `peek` showed this slot, and `give_back` comes after the last use.
-        let payload = unsafe { cells.payload(slot, piece) };
+        let word;
+        let payload = match self.state {
+            State::Held(header) if piece <= tiny::MOST_BYTES => {
+                word = tiny::unpack(header.acknowledged);
+                &word[..piece]
+            }
+            // SAFETY: `peek` showed this slot, and `give_back` comes after the last use.
+            _ => unsafe { cells.payload(slot, piece) },
+        };
         // SAFETY: the table keeps the operation until `received` has been called for every chunk
         // of it, and `cancel` drops this receiver; the plan gives these bytes to this chunk alone.
         let taken = unsafe { chunk.place(done, payload) };

@@ -13,6 +13,7 @@ use super::pace::{Pace, SlotCopy};
 use super::ring::Producer;
 use super::segment::Shared;
 use super::slots::RingMemory;
+use super::tiny;
 
 /// What sending waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +92,11 @@ impl Sender {
                 break;
             };
             self.fill(slot, next, table);
-            doorbell::ring(remote.doorbell());
             activity = Activity::Moved;
+        }
+        // Once for all slots: a bell costs a full fence.
+        if activity == Activity::Moved {
+            doorbell::ring(remote.doorbell());
         }
         Ok(activity)
     }
@@ -100,12 +104,18 @@ impl Sender {
     /// Writes the next piece of a chunk to a claimed slot and publishes it.
     fn fill(&mut self, slot: usize, (chunk, done): (OutgoingChunk, usize), table: &mut FlowTable) {
         let cells = self.ring.cells();
-        if done == 0 {
-            cells.write_header(slot, &chunk.header(self.ring.number(), 0));
-        }
         // SAFETY: the table keeps the operation until `sent` below has been called for every chunk
         // of it, and `cancel` drops this sender.
         let payload = unsafe { chunk.payload() };
+        if let Some(word) = tiny::pack(payload) {
+            cells.write_header(slot, &chunk.header(self.ring.number(), word));
+            self.ring.publish();
+            table.sent(&chunk);
+            return;
+        }
+        if done == 0 {
+            cells.write_header(slot, &chunk.header(self.ring.number(), 0));
+        }
         let end = payload.len().min(done + cells.slot_bytes());
         let piece = &payload[done..end];
         let choice = self.pace.choose(piece.len());
