@@ -57,6 +57,50 @@ impl CallKind {
     }
 }
 
+/// Two ranks' calls that should be the same and are not. All ranks tell it in the same words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallMismatch {
+    number: u64,
+    calls: [(Rank, CallDescription); 2],
+}
+
+impl CallMismatch {
+    /// Call `number` of two ranks; nothing if the ranks or their calls are the same.
+    pub fn new(
+        number: u64,
+        one: (Rank, CallDescription),
+        other: (Rank, CallDescription),
+    ) -> Option<Self> {
+        if one.0 == other.0 || one.1 == other.1 {
+            return None;
+        }
+        let calls = if one.0 < other.0 { [one, other] } else { [other, one] };
+        Some(Self { number, calls })
+    }
+
+    /// Which call it is, from 0: among the collectives of the communicator, or among the transfers
+    /// from one of the two ranks to the other.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The two ranks and their calls, the lower rank first.
+    pub const fn calls(&self) -> [(Rank, CallDescription); 2] {
+        self.calls
+    }
+}
+
+impl fmt::Display for CallMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [(one, this), (other, that)] = &self.calls;
+        write!(
+            f,
+            "call {} differs: rank {one} calls {this}, rank {other} calls {that}",
+            self.number
+        )
+    }
+}
+
 /// One call as all its ranks must make it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallDescription {
@@ -121,8 +165,35 @@ impl fmt::Display for CallDescription {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Some call of `count` elements.
+    pub(crate) fn call(algorithm: Algorithm, count: u64) -> CallDescription {
+        CallDescription {
+            kind: CallKind::AllReduce,
+            data_type: DataType::U32,
+            op: Some(ReduceOp::Sum),
+            algorithm,
+            root: None,
+            count,
+        }
+    }
+
+    #[test]
+    fn a_mismatch_is_the_same_whichever_rank_finds_it_and_needs_two_ranks_and_two_calls() {
+        let one = (Rank::new(4), call(Algorithm::Ring, 1));
+        let other = (Rank::new(2), call(Algorithm::Ring, 9));
+        let found = CallMismatch::new(3, one, other).expect("they differ");
+        assert_eq!(CallMismatch::new(3, other, one), Some(found));
+        assert_eq!(
+            found.to_string(),
+            "call 3 differs: rank 2 calls all_reduce of 9 u32, sum, ring, \
+             rank 4 calls all_reduce of 1 u32, sum, ring"
+        );
+        assert_eq!(CallMismatch::new(3, one, (other.0, one.1)), None);
+        assert_eq!(CallMismatch::new(3, one, (one.0, other.1)), None);
+    }
 
     #[test]
     fn a_description_survives_packing() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use onepath_topology::Rank;
 use onepath_transport::flow::MAX_IN_FLIGHT;
 
-use crate::call::CallDescription;
+use crate::call::{CallDescription, CallMismatch};
 
 /// What ended a communicator. It is the same on every later call until `shrink`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,24 +28,16 @@ pub enum CollectiveError {
         /// The call that needed it.
         call: Option<CallDescription>,
     },
-    /// Two ranks make different calls where they should make the same.
-    #[error("call {number} differs: this rank calls {ours}, rank {rank} calls {theirs}")]
-    Mismatch {
-        /// The other rank.
-        rank: Rank,
-        /// Number of the call in this communicator.
-        number: u64,
-        /// This rank's call.
-        ours: CallDescription,
-        /// The other rank's call.
-        theirs: CallDescription,
-    },
+    /// Two ranks make different calls where they should make the same. Every rank has this error,
+    /// whether it is one of the two or not.
+    #[error("{0}")]
+    Mismatch(CallMismatch),
     /// Two ranks agree on the call but not on its parts: a fault of the library.
     #[error("rank {rank} sent what does not belong to the call: {problem}")]
     Protocol {
-        /// The other rank.
+        /// The rank that sent it.
         rank: Rank,
-        /// What is wrong.
+        /// What is wrong, or which rank found it.
         problem: String,
     },
     /// A call did not end in its time.

@@ -10,7 +10,9 @@ pub use crate::bootstrap::rendezvous::fuzzing::{
 };
 use crate::bootstrap::{Launch, LaunchError, Lookup};
 pub use crate::communicator::fuzzing::card;
-pub use crate::control::fuzzing::{control_message, hello, hello_answer, hello_examples};
+pub use crate::control::fuzzing::{
+    control_message, control_message_examples, hello, hello_answer, hello_examples,
+};
 
 /// Reads a rank's place from the text of a launch file.
 pub fn launch_file(text: &str, lookup: Lookup<'_>) -> Result<Launch, LaunchError> {

@@ -28,8 +28,7 @@ use onepath_topology::{Rank, WorldSize};
 use onepath_transport::{NoTransport, Transport};
 
 use crate::algorithm::Algorithm;
-use crate::control::Counters;
-use crate::control::Endpoint;
+use crate::control::{AbortReason, Counters, Endpoint};
 use crate::engine::{Engine, EngineConfig, IdlePolicy, Request, Ticket, Watch};
 use crate::error::CollectiveError;
 use crate::tuning::Tuning;
@@ -120,7 +119,8 @@ impl Communicator {
     /// [`CollectiveError::Aborted`].
     pub fn abort(&self) {
         let mut engine = self.engine.borrow_mut();
-        engine.watch().abort();
+        // Also when only this rank's part of the communicator has ended before.
+        engine.watch().abort(AbortReason::Requested);
         engine.break_with(CollectiveError::Aborted { by: self.rank });
     }
 

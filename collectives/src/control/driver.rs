@@ -290,9 +290,10 @@ impl Driver {
                 let now = self.now();
                 self.mesh.suspect(rank, now);
             }
-            Some(Command::Abort) => {
-                self.shared.emit(Event::Aborted { session: self.session, by: self.me });
-                self.mesh.abort();
+            Some(Command::Abort(reason)) => {
+                let (session, by) = (self.session, self.me);
+                self.shared.emit(Event::Aborted { session, by, reason: reason.clone() });
+                self.mesh.abort(reason);
             }
             Some(Command::Agree(request)) => self.on_agree(request),
             Some(Command::Leave) | None => self.mesh.leave(),
@@ -346,14 +347,16 @@ impl Driver {
                 self.shared.emit(Event::PeerDead { session, rank, cause });
             }
             Action::Departed { rank, departure } => {
-                self.status.add_departed(rank, departure);
+                self.status.add_departed(rank, departure.clone());
                 self.shared.emit(Event::PeerDeparted { session, rank, departure });
             }
             Action::Late { rank, silent } => {
                 self.shared.emit(Event::PeerLate { session, rank, silent: silent.into() });
             }
             Action::Progressed { rank, progress } => self.status.set_progress(rank, progress),
-            Action::Aborted { by } => self.shared.emit(Event::Aborted { session, by }),
+            Action::Aborted { by, reason } => {
+                self.shared.emit(Event::Aborted { session, by, reason });
+            }
             Action::Excluded => {
                 self.status.set_excluded();
                 self.shared.emit(Event::Excluded { session });

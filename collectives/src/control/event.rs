@@ -9,6 +9,7 @@ use onepath_topology::Rank;
 
 use super::counters::Counters;
 use super::failure::{DeathCause, Departure};
+use super::reason::AbortReason;
 
 /// Events that wait to be read; more are dropped and counted.
 const CAPACITY: usize = 1_024;
@@ -39,7 +40,7 @@ pub enum Rejection {
 }
 
 /// Something that people who watch a job want to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A rank is dead.
     PeerDead {
@@ -74,6 +75,8 @@ pub enum Event {
         session: u128,
         /// The rank.
         by: Rank,
+        /// What it found.
+        reason: AbortReason,
     },
     /// The other ranks go on without this one.
     Excluded {

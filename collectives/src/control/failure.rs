@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use onepath_topology::Rank;
 
+use super::reason::AbortReason;
+
 /// How it was found that a rank is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeathCause {
@@ -30,7 +32,7 @@ impl fmt::Display for DeathCause {
 }
 
 /// Why a session can not go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// A rank is dead; it is this rank itself when the cause is [`DeathCause::Excluded`].
     Dead {
@@ -43,6 +45,8 @@ pub enum Failure {
     Aborted {
         /// The rank.
         by: Rank,
+        /// What it found.
+        reason: AbortReason,
     },
     /// The control thread of this process has ended, so that failures would not be noticed.
     Stopped,
@@ -52,14 +56,16 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dead { rank, cause } => write!(f, "rank {rank} is dead: {cause}"),
-            Self::Aborted { by } => write!(f, "rank {by} aborted the communicator"),
+            Self::Aborted { by, reason } => {
+                write!(f, "rank {by} aborted the communicator: {reason}")
+            }
             Self::Stopped => f.write_str("the control thread of this process has ended"),
         }
     }
 }
 
 /// How a rank left in good order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Departure {
     /// The failure because of which it gave up; nothing if it was simply done.
     pub reason: Option<Failure>,

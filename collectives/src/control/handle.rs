@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::endpoint::Endpoint;
 use super::failure::{DeathCause, Departure, Failure};
 use super::progress::{PeerProgress, Progress};
+use super::reason::AbortReason;
 use super::status::Status;
 
 /// How much longer than its deadline an answer of the control thread is waited for.
@@ -24,7 +25,7 @@ const ANSWER_SLACK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) enum Command {
     Suspect(Rank),
-    Abort,
+    Abort(AbortReason),
     Leave,
     Agree(AgreeRequest),
 }
@@ -214,12 +215,12 @@ impl Control {
         }
     }
 
-    /// Fails the session on every rank.
-    pub fn abort(&self) {
+    /// Fails the session on every rank, and tells them why. Only the first call counts.
+    pub fn abort(&self, reason: AbortReason) {
         if !self.0.aborted.swap(true, Ordering::Relaxed) {
             // At once here; the driver tells the others.
-            self.0.status.fail(Failure::Aborted { by: self.0.me });
-            self.command(Command::Abort);
+            self.0.status.fail(Failure::Aborted { by: self.0.me, reason: reason.clone() });
+            self.command(Command::Abort(reason));
         }
     }
 

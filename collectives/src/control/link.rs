@@ -43,6 +43,7 @@ pub(super) type KeepAlive = mpsc::Sender<std::convert::Infallible>;
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) generation: u64,
+    world: WorldSize,
     frames: mpsc::Sender<Bytes>,
     /// Dropped together with the link.
     _hang_up: oneshot::Sender<std::convert::Infallible>,
@@ -70,7 +71,7 @@ impl Link {
             carry(read, write, queue, end, source).await;
             drop(keep_alive);
         });
-        Self { generation, frames, _hang_up: hang_up }
+        Self { generation, world, frames, _hang_up: hang_up }
     }
 
     /// Queues a message. Heartbeats are left out while the queue is half full: more of them tell
@@ -80,7 +81,7 @@ impl Link {
             return Ok(());
         }
         let mut frame = BytesMut::new();
-        put_frame(&mut frame, &message.encode(), MAX_FRAME_BYTES)
+        put_frame(&mut frame, &message.encode(self.world), MAX_FRAME_BYTES)
             .expect("a message of the largest world is shorter than a frame");
         match self.frames.try_send(frame.freeze()) {
             // When the connection has ended the reader says so.

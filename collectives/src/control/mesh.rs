@@ -13,6 +13,7 @@ use super::membership::{Agreement, Step};
 use super::message::Message;
 use super::progress::Progress;
 use super::rank_set::RankSet;
+use super::reason::AbortReason;
 
 /// How long a rank, whose data connection was seen closed, has to explain itself.
 pub(super) const SUSPECT_GRACE: Nanos = Nanos::secs(1);
@@ -47,7 +48,7 @@ pub(super) enum Action {
     /// A peer told how far it is.
     Progressed { rank: Rank, progress: Progress },
     /// A peer aborted the session.
-    Aborted { by: Rank },
+    Aborted { by: Rank, reason: AbortReason },
     /// The agreement of this epoch is over.
     Decided { epoch: u32, gone: RankSet },
     /// The others go on without this rank.
@@ -163,9 +164,10 @@ impl Mesh {
                 self.actions.push_back(Action::Progressed { rank: from, progress });
             }
             Message::Dead { rank, cause } => self.declare(rank, cause),
-            Message::Abort => {
-                self.actions.push_back(Action::Aborted { by: from });
-                self.fail(Failure::Aborted { by: from });
+            Message::Abort(reason) => {
+                let by = from;
+                self.actions.push_back(Action::Aborted { by, reason: reason.clone() });
+                self.fail(Failure::Aborted { by, reason });
             }
             Message::Goodbye(departure) => self.on_goodbye(from, departure),
             Message::Ballot(ballot) => {
@@ -210,10 +212,10 @@ impl Mesh {
     }
 
     /// This rank aborts the session.
-    pub(super) fn abort(&mut self) {
+    pub(super) fn abort(&mut self, reason: AbortReason) {
         if !self.retired {
-            self.fail(Failure::Aborted { by: self.me });
-            self.tell_joined(&Message::Abort);
+            self.fail(Failure::Aborted { by: self.me, reason: reason.clone() });
+            self.tell_joined(&Message::Abort(reason));
         }
     }
 
@@ -222,7 +224,7 @@ impl Mesh {
         if self.retired {
             return;
         }
-        self.tell_joined(&Message::Goodbye(Departure { reason: self.failure }));
+        self.tell_joined(&Message::Goodbye(Departure { reason: self.failure.clone() }));
         self.retire();
     }
 
@@ -293,7 +295,7 @@ impl Mesh {
 
     fn fail(&mut self, failure: Failure) {
         if self.failure.is_none() {
-            self.failure = Some(failure);
+            self.failure = Some(failure.clone());
             self.actions.push_back(Action::Failed(failure));
         }
     }

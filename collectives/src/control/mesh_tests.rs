@@ -29,7 +29,7 @@ fn actions(mesh: &mut Mesh) -> Vec<Action> {
 
 fn failure(actions: &[Action]) -> Option<Failure> {
     actions.iter().find_map(|action| match action {
-        Action::Failed(failure) => Some(*failure),
+        Action::Failed(failure) => Some(failure.clone()),
         _ => None,
     })
 }
@@ -101,7 +101,7 @@ fn a_goodbye_is_no_death_and_the_death_that_it_gives_as_its_reason_is_named_firs
 
     let cause = DeathCause::Closed;
     let departure = Departure { reason: Some(Failure::Dead { rank: rank(3), cause }) };
-    mesh.on_message(rank(2), Message::Goodbye(departure), NOW);
+    mesh.on_message(rank(2), Message::Goodbye(departure.clone()), NOW);
     let gave_up = actions(&mut mesh);
     assert_eq!(failure(&gave_up), Some(Failure::Dead { rank: rank(3), cause }));
     assert!(gave_up.contains(&Action::Departed { rank: rank(2), departure }));
@@ -124,11 +124,12 @@ fn a_suspect_that_says_goodbye_within_a_second_has_left_and_else_is_dead() {
 #[test]
 fn an_abort_is_told_to_everybody_and_kills_nobody() {
     let mut mesh = mesh();
-    mesh.abort();
+    let reason = AbortReason::Left { rank: rank(2) };
+    mesh.abort(reason.clone());
     let ours = actions(&mut mesh);
-    assert_eq!(failure(&ours), Some(Failure::Aborted { by: rank(0) }));
-    assert_eq!(sent_to(&ours, &Message::Abort), [1, 2, 3]);
-    mesh.on_message(rank(1), Message::Abort, NOW);
+    assert_eq!(failure(&ours), Some(Failure::Aborted { by: rank(0), reason: reason.clone() }));
+    assert_eq!(sent_to(&ours, &Message::Abort(reason)), [1, 2, 3]);
+    mesh.on_message(rank(1), Message::Abort(AbortReason::Requested), NOW);
     assert_eq!(failure(&actions(&mut mesh)), None);
     assert!(mesh.is_joined(rank(1)));
 }
@@ -137,7 +138,7 @@ fn an_abort_is_told_to_everybody_and_kills_nobody() {
 fn leaving_gives_the_first_failure_as_the_reason() {
     let mut mesh = mesh();
     mesh.on_closed(rank(3));
-    mesh.abort();
+    mesh.abort(AbortReason::Requested);
     mesh.leave();
     let reason = Some(Failure::Dead { rank: rank(3), cause: DeathCause::Closed });
     let actions = actions(&mut mesh);

@@ -5,11 +5,12 @@
 //! | 1 | joined | world size `u32`, subflows to the receiver `u16` |
 //! | 2 | heartbeat | posted `u64`, flags `u8` (1 waiting, 2 oldest follows), number, 2 words |
 //! | 3 | dead | rank `u32`, cause |
-//! | 4 | abort | |
-//! | 5 | goodbye | 0; 1, rank `u32`, cause (dead); 2, rank `u32` (aborted by); 3 (stopped) |
+//! | 4 | abort | reason |
+//! | 5 | goodbye | 0; 1, rank `u32`, cause (dead); 2, rank `u32`, reason (aborted by); 3 (stopped) |
 //! | 6, 7 | view, decision | epoch `u32`, bitmap of the ranks that are gone |
 //!
-//! A cause is 1 (closed), 2 and nanoseconds `u64` (silent), or 3 (excluded).
+//! A cause is 1 (closed), 2 and nanoseconds `u64` (silent), or 3 (excluded); a reason is described in
+//! `reason`. The longest message has a bitmap and less than a hundred bytes beside it.
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::failure::{DeathCause, Departure, Failure};
 use super::membership::Ballot;
 use super::progress::{OldestOperation, Progress};
 use super::rank_set::RankSet;
+use super::reason::AbortReason;
 
 /// The longest frame on a control connection.
 pub(super) const MAX_FRAME_BYTES: usize = 64 * 1024;
@@ -35,7 +37,7 @@ pub(super) enum Message {
     /// A rank is dead.
     Dead { rank: Rank, cause: DeathCause },
     /// The sender aborts the session.
-    Abort,
+    Abort(AbortReason),
     /// The sender leaves; nothing follows.
     Goodbye(Departure),
     /// The sender's part in an agreement.
@@ -69,8 +71,8 @@ const WAITING: u8 = 1;
 const HAS_OLDEST: u8 = 2;
 
 impl Message {
-    /// The content of its frame.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// The content of its frame, in a session of `world`.
+    pub(super) fn encode(&self, world: WorldSize) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
         match self {
             Self::Joined { world, subflows } => {
@@ -87,10 +89,13 @@ impl Message {
                 out.put_u32_le(rank.number());
                 put_cause(&mut out, *cause);
             }
-            Self::Abort => out.put_u8(4),
+            Self::Abort(reason) => {
+                out.put_u8(4);
+                reason.put(&mut out, world);
+            }
             Self::Goodbye(departure) => {
                 out.put_u8(5);
-                put_departure(&mut out, *departure);
+                put_departure(&mut out, departure, world);
             }
             Self::Ballot(ballot) => {
                 out.put_u8(if ballot.decided { 7 } else { 6 });
@@ -108,7 +113,7 @@ impl Message {
             1 => Self::Joined { world: bytes.try_get_u32_le()?, subflows: bytes.try_get_u16_le()? },
             2 => Self::Heartbeat(get_progress(bytes)?),
             3 => Self::Dead { rank: get_rank(bytes, world)?, cause: get_cause(bytes)? },
-            4 => Self::Abort,
+            4 => Self::Abort(AbortReason::get(bytes, world)?),
             5 => Self::Goodbye(get_departure(bytes, world)?),
             kind @ (6 | 7) => {
                 let epoch = bytes.try_get_u32_le()?;
@@ -122,7 +127,7 @@ impl Message {
     }
 }
 
-const fn meaningless(field: &'static str, value: u64) -> MessageError {
+pub(super) const fn meaningless(field: &'static str, value: u64) -> MessageError {
     MessageError::Meaningless { field, value }
 }
 
@@ -153,7 +158,7 @@ fn get_progress(bytes: &mut &[u8]) -> Result<Progress, MessageError> {
     Ok(Progress { posted, oldest, waiting: flags & WAITING != 0 })
 }
 
-fn get_rank(bytes: &mut &[u8], world: WorldSize) -> Result<Rank, MessageError> {
+pub(super) fn get_rank(bytes: &mut &[u8], world: WorldSize) -> Result<Rank, MessageError> {
     let number = bytes.try_get_u32_le()?;
     let rank = Rank::new(number);
     if world.contains(rank) { Ok(rank) } else { Err(meaningless("rank", u64::from(number))) }
@@ -179,17 +184,18 @@ fn get_cause(bytes: &mut &[u8]) -> Result<DeathCause, MessageError> {
     }
 }
 
-fn put_departure(out: &mut Vec<u8>, departure: Departure) {
-    match departure.reason {
+fn put_departure(out: &mut Vec<u8>, departure: &Departure, world: WorldSize) {
+    match &departure.reason {
         None => out.put_u8(0),
         Some(Failure::Dead { rank, cause }) => {
             out.put_u8(1);
             out.put_u32_le(rank.number());
-            put_cause(out, cause);
+            put_cause(out, *cause);
         }
-        Some(Failure::Aborted { by }) => {
+        Some(Failure::Aborted { by, reason }) => {
             out.put_u8(2);
             out.put_u32_le(by.number());
+            reason.put(out, world);
         }
         Some(Failure::Stopped) => out.put_u8(3),
     }
@@ -199,7 +205,10 @@ fn get_departure(bytes: &mut &[u8], world: WorldSize) -> Result<Departure, Messa
     let reason = match bytes.try_get_u8()? {
         0 => None,
         1 => Some(Failure::Dead { rank: get_rank(bytes, world)?, cause: get_cause(bytes)? }),
-        2 => Some(Failure::Aborted { by: get_rank(bytes, world)? }),
+        2 => {
+            let by = get_rank(bytes, world)?;
+            Some(Failure::Aborted { by, reason: AbortReason::get(bytes, world)? })
+        }
         3 => Some(Failure::Stopped),
         reason => return Err(meaningless("reason", u64::from(reason))),
     };
@@ -211,7 +220,10 @@ mod tests {
     use rand::rngs::SmallRng;
     use rand::{Rng, SeedableRng};
 
+    use super::super::reason::tests::reasons;
     use super::*;
+    use crate::algorithm::Algorithm;
+    use crate::call::tests::call;
 
     fn world() -> WorldSize {
         WorldSize::new(11).expect("a world size")
@@ -231,9 +243,7 @@ mod tests {
             Message::Joined { world: 11, subflows: 2 },
             Message::Heartbeat(Progress::default()),
             Message::Heartbeat(Progress { posted: 7, oldest: Some(oldest), waiting: true }),
-            Message::Abort,
             Message::Goodbye(Departure { reason: None }),
-            Message::Goodbye(Departure { reason: Some(Failure::Aborted { by: rank }) }),
             Message::Goodbye(Departure { reason: Some(Failure::Stopped) }),
             Message::Ballot(Ballot { epoch: 3, decided: false, gone: gone.clone() }),
             Message::Ballot(Ballot { epoch: u32::MAX, decided: true, gone }),
@@ -243,20 +253,25 @@ mod tests {
             let reason = Some(Failure::Dead { rank, cause });
             messages.push(Message::Goodbye(Departure { reason }));
         }
+        for reason in reasons() {
+            messages.push(Message::Abort(reason.clone()));
+            let reason = Some(Failure::Aborted { by: rank, reason });
+            messages.push(Message::Goodbye(Departure { reason }));
+        }
         messages
     }
 
     #[test]
     fn every_message_survives_the_wire() {
         for message in messages() {
-            assert_eq!(Message::decode(&message.encode(), world()), Ok(message));
+            assert_eq!(Message::decode(&message.encode(world()), world()), Ok(message));
         }
     }
 
     #[test]
     fn a_cut_or_longer_message_is_refused() {
         for message in messages() {
-            let mut bytes = message.encode();
+            let mut bytes = message.encode(world());
             for length in 0..bytes.len() {
                 assert!(Message::decode(&bytes[..length], world()).is_err(), "{message:?}");
             }
@@ -266,10 +281,21 @@ mod tests {
     }
 
     #[test]
+    fn an_abort_fits_its_frame_in_the_largest_world_with_all_ranks_late() {
+        let world = WorldSize::new(65_536).expect("the largest world");
+        let call = call(Algorithm::Ring, 1);
+        let (after, late) = (Duration::MAX, world.ranks().collect());
+        let reason = AbortReason::TimedOut { call, after, late };
+        let reason = Some(Failure::Aborted { by: Rank::new(1), reason });
+        let message = Message::Goodbye(Departure { reason });
+        assert!(message.encode(world).len() <= MAX_FRAME_BYTES);
+    }
+
+    #[test]
     fn a_rank_outside_the_world_is_refused() {
         let message = Message::Dead { rank: Rank::new(11), cause: DeathCause::Closed };
         assert_eq!(
-            Message::decode(&message.encode(), world()),
+            Message::decode(&message.encode(world()), world()),
             Err(MessageError::Meaningless { field: "rank", value: 11 })
         );
     }
@@ -280,13 +306,13 @@ mod tests {
         println!("seed {seed}");
         let mut random = SmallRng::seed_from_u64(seed);
         for _ in 0..100_000 {
-            let mut bytes = vec![0; random.random_range(0..40)];
+            let mut bytes = vec![0; random.random_range(0..80)];
             random.fill(&mut bytes[..]);
             if let Some(kind) = bytes.first_mut() {
                 *kind %= 9;
             }
             if let Ok(message) = Message::decode(&bytes, world()) {
-                assert_eq!(message.encode(), bytes);
+                assert_eq!(message.encode(world()), bytes);
             }
         }
     }

@@ -15,7 +15,7 @@
 //! | `handle`, `status`, `progress` | [`Control`]: what the data path sees and says |
 //! | `driver`, `link`, `message` | the task of a session, its connections, what goes over them |
 //! | `mesh`, `heartbeat`, `membership` | the decisions, without I/O and clock |
-//! | `failure`, `event`, `counters` | what is reported |
+//! | `failure`, `reason`, `event`, `counters` | what is reported |
 //! | `fuzzing` | parsers for the fuzz targets |
 
 mod accept;
@@ -36,6 +36,7 @@ mod message;
 mod opening;
 mod progress;
 mod rank_set;
+mod reason;
 mod session;
 mod shared;
 mod status;
@@ -48,6 +49,7 @@ pub use event::{Event, Rejection};
 pub use failure::{DeathCause, Departure, Failure};
 pub use handle::{AgreeError, Control, Survivors};
 pub use progress::{OldestOperation, PeerProgress, Progress};
+pub use reason::AbortReason;
 pub use session::{
     DEFAULT_SILENCE, Loss, LostRank, MAX_SUBFLOWS, MissingRank, Parent, Session, SessionConfig,
     SessionError,

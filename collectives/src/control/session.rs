@@ -89,7 +89,7 @@ impl fmt::Display for MissingRank {
 }
 
 /// What became of a rank without which the session can not be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// It is dead.
     Dead(DeathCause),
@@ -100,7 +100,7 @@ pub enum Loss {
 }
 
 /// A rank without which the session can not be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostRank {
     /// The rank.
     pub rank: Rank,
@@ -111,7 +111,7 @@ pub struct LostRank {
 impl fmt::Display for LostRank {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rank = self.rank;
-        match self.loss {
+        match &self.loss {
             Loss::Dead(cause) => write!(f, "rank {rank} is dead: {cause}"),
             Loss::Left(Departure { reason: Some(reason) }) => {
                 write!(f, "rank {rank} gave up because {reason}")

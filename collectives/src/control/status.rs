@@ -66,7 +66,7 @@ impl Status {
     }
 
     pub(super) fn failure(&self) -> Option<Failure> {
-        self.book().failure
+        self.book().failure.clone()
     }
 
     pub(super) fn dead(&self) -> Vec<Rank> {
@@ -78,7 +78,7 @@ impl Status {
     }
 
     pub(super) fn departed(&self, rank: Rank) -> Option<Departure> {
-        self.book().departed.get(&rank).copied()
+        self.book().departed.get(&rank).cloned()
     }
 
     pub(super) fn progress(&self, rank: Rank) -> Option<PeerProgress> {

@@ -8,9 +8,11 @@
 //! | `clock` | what time it is, at little cost |
 //! | `idle` | how to wait: spin, yield, sleep |
 //! | `watch` | dead ranks, late ranks, time-outs |
+//! | `reason` | what one rank finds alone and all ranks tell |
 mod clock;
 mod idle;
 mod plans;
+mod reason;
 mod request;
 mod scratch;
 mod watch;
@@ -24,7 +26,7 @@ use onepath_transport::wire::OperationId;
 use onepath_transport::{Activity, Transport, TransportError};
 
 use crate::algorithm::{self, Algorithm, Call};
-use crate::call::CallDescription;
+use crate::call::{CallDescription, CallMismatch};
 use crate::error::{ArgumentError, CollectiveError};
 use crate::recorder::Recorder;
 use crate::reduce;
@@ -307,8 +309,7 @@ impl Engine {
         let rank = error.peer();
         let found = match *error {
             TransportError::Closed { .. } | TransportError::Io { .. } => {
-                let missing = || missing(&self.table);
-                self.watch.verdict(&self.config, rank, self.oldest(), missing)
+                self.watch.verdict(rank, self.oldest().map(|oldest| oldest.call))
             }
             TransportError::Protocol { problem, .. } => {
                 CollectiveError::Protocol { rank, problem: problem.to_string() }
@@ -331,9 +332,10 @@ impl Engine {
         };
         if let Some((operation, Some(ours), theirs)) = calls
             && let Some(theirs) = CallDescription::from_signature(theirs)
-            && ours != theirs
+            && let (ours, theirs) = ((self.config.me, ours), (rank, theirs))
+            && let Some(found) = CallMismatch::new(operation.number(), ours, theirs)
         {
-            return CollectiveError::Mismatch { rank, number: operation.number(), ours, theirs };
+            return CollectiveError::Mismatch(found);
         }
         CollectiveError::Protocol { rank, problem: problem.to_string() }
     }
@@ -343,9 +345,9 @@ impl Engine {
         if let Some(first) = &self.broken {
             return first.clone();
         }
-        if found_here(&error) {
+        if let Some(reason) = reason::to_tell(&error, self.config.me) {
             // Before the connections close, which the others would take for this rank's death.
-            self.watch.abort();
+            self.watch.abort(reason);
         }
         self.transport.cancel();
         self.scratch.release_all();
@@ -364,17 +366,6 @@ impl Engine {
 fn choose(config: &EngineConfig, call: &Call) -> Algorithm {
     let wanted = config.algorithm.unwrap_or_else(|| config.tuning.choose(call, config.world));
     algorithm::effective(call, wanted, config.world, config.scratch_limit)
-}
-
-/// Whether an error was found by this rank alone and not told by the control plane.
-fn found_here(error: &CollectiveError) -> bool {
-    matches!(
-        error,
-        CollectiveError::RankLeft { .. }
-            | CollectiveError::Mismatch { .. }
-            | CollectiveError::Protocol { .. }
-            | CollectiveError::TimedOut { .. }
-    )
 }
 
 /// The ranks from which the oldest operation awaits something.

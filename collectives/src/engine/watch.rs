@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use onepath_topology::{Nanos, Rank, WorldSize};
 use onepath_transport::wire::OperationId;
 
-use crate::call::CallDescription;
-use crate::control::{Control, DeathCause, Departure, Failure, OldestOperation, Progress};
+use crate::call::{CallDescription, CallMismatch};
+use crate::control::{AbortReason, Control, OldestOperation, Progress};
 use crate::error::CollectiveError;
 
 use super::EngineConfig;
+use super::reason::{departed, describe};
 
 /// How long a closed data connection may wait for the control plane to say who died.
 const VERDICT_LIMIT: Duration = Duration::from_secs(5);
@@ -17,9 +18,6 @@ const VERDICT_LIMIT: Duration = Duration::from_secs(5);
 /// How old an operation is before its call is compared with what peers say of theirs. Different
 /// calls that exchange bytes are found at once; this finds those that wait for each other.
 const COMPARE_AFTER: Nanos = Nanos::secs(1);
-
-/// By how much another rank may be ahead that aborts because its call takes too long.
-const ABORTED_EARLIER: Nanos = Nanos::secs(1);
 
 /// The oldest operation in flight.
 #[derive(Clone, Copy, Debug)]
@@ -61,32 +59,27 @@ impl Watch {
         control.publish(Progress { posted, oldest, waiting: oldest.is_some() });
     }
 
-    pub(crate) fn abort(&self) {
+    /// Ends the session on all ranks; only the first reason counts.
+    pub(crate) fn abort(&self, reason: AbortReason) {
         if let Some(control) = &self.control {
-            control.abort();
+            control.abort(reason);
         }
     }
 
     /// What a closed data connection to `rank` means: the control plane knows who died first.
-    pub(super) fn verdict(
-        &self,
-        config: &EngineConfig,
-        rank: Rank,
-        oldest: Option<Oldest>,
-        missing: impl Fn() -> Vec<Rank>,
-    ) -> CollectiveError {
-        let call = oldest.map(|oldest| oldest.call);
+    /// This rank is in `call`.
+    pub(super) fn verdict(&self, rank: Rank, call: Option<CallDescription>) -> CollectiveError {
         let closed =
             CollectiveError::RankDead { rank, cause: crate::error::DeathCause::Closed, call };
         let Some(control) = &self.control else { return closed };
         control.report_suspect(rank);
         let start = Instant::now();
         while start.elapsed() < VERDICT_LIMIT {
-            if let Some(error) = self.failed(config, oldest, &missing) {
+            if let Some(error) = self.failed(call) {
                 return error;
             }
             if let Some(departure) = control.departed(rank) {
-                return gone(rank, departure, call);
+                return departed(rank, departure, call);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -99,9 +92,9 @@ impl Watch {
         &mut self,
         config: &EngineConfig,
         oldest: Option<Oldest>,
-        missing: impl Fn() -> Vec<Rank>,
+        missing: impl FnOnce() -> Vec<Rank>,
     ) -> Option<CollectiveError> {
-        if let Some(error) = self.failed(config, oldest, &missing) {
+        if let Some(error) = self.failed(oldest.map(|oldest| oldest.call)) {
             return Some(error);
         }
         let oldest = oldest?;
@@ -109,8 +102,7 @@ impl Watch {
             return None;
         }
         let missing = missing();
-        let timeout = Nanos::from(config.operation_timeout);
-        if let Some(error) = self.find(config.world, oldest, timeout, &missing) {
+        if let Some(error) = self.find(config, oldest, &missing) {
             return Some(error);
         }
         let Oldest { id, call, age } = oldest;
@@ -123,41 +115,25 @@ impl Watch {
         None
     }
 
-    /// What the control plane says has failed. Who aborted may have found, only a moment earlier,
-    /// what this rank finds too, and that says more.
-    fn failed(
-        &self,
-        config: &EngineConfig,
-        oldest: Option<Oldest>,
-        missing: impl Fn() -> Vec<Rank>,
-    ) -> Option<CollectiveError> {
+    /// What the control plane says has failed.
+    fn failed(&self, call: Option<CallDescription>) -> Option<CollectiveError> {
         let control = self.control.as_ref().filter(|control| control.failure_flag())?;
-        let failure = control.failure()?;
-        let own = match (failure, oldest) {
-            (Failure::Aborted { .. }, Some(oldest)) => {
-                let timeout = Nanos::from(config.operation_timeout);
-                let nearly = timeout - ABORTED_EARLIER.min(Nanos(timeout.0 / 4));
-                self.find(config.world, oldest, nearly, &missing())
-            }
-            _ => None,
-        };
-        own.or_else(|| Some(describe(failure, oldest.map(|oldest| oldest.call))))
+        Some(describe(control.failure()?, call))
     }
 
     /// What this rank finds by itself: ranks that left, calls that differ, a call that takes too
     /// long.
     fn find(
         &self,
-        world: WorldSize,
+        config: &EngineConfig,
         Oldest { id, call, age }: Oldest,
-        timeout: Nanos,
         missing: &[Rank],
     ) -> Option<CollectiveError> {
-        let found = self.left(missing, call).or_else(|| self.compare(world, id, call));
-        if found.is_some() || age <= timeout {
+        let found = self.left(missing, call).or_else(|| self.compare(config, id, call));
+        if found.is_some() || age <= Nanos::from(config.operation_timeout) {
             return found;
         }
-        let late = self.late(world, id).unwrap_or_else(|| missing.to_vec());
+        let late = self.late(config.world, id).unwrap_or_else(|| missing.to_vec());
         Some(CollectiveError::TimedOut { call, after: age.into(), late })
     }
 
@@ -166,31 +142,27 @@ impl Watch {
         let control = self.control.as_ref()?;
         missing.iter().find_map(|&rank| {
             let departure = control.departed(rank)?;
-            Some(gone(rank, departure, Some(call)))
+            Some(departed(rank, departure, Some(call)))
         })
     }
 
     /// Calls that wait for each other never exchange a byte; heartbeats say what peers are in.
     fn compare(
         &self,
-        world: WorldSize,
+        config: &EngineConfig,
         id: OperationId,
         ours: CallDescription,
     ) -> Option<CollectiveError> {
         if id.is_point_to_point() {
             return None;
         }
-        let control = self.control.as_ref()?;
-        world.ranks().find_map(|rank| {
+        let (control, number) = (self.control.as_ref()?, id.number());
+        config.world.ranks().find_map(|rank| {
             let oldest = control.progress(rank)?.progress.oldest?;
             let theirs = CallDescription::from_signature(oldest.signature)?;
-            let number = id.number();
-            (oldest.number == number && theirs != ours).then_some(CollectiveError::Mismatch {
-                rank,
-                number,
-                ours,
-                theirs,
-            })
+            let same = oldest.number == number;
+            let mismatch = CallMismatch::new(number, (config.me, ours), (rank, theirs));
+            mismatch.filter(|_| same).map(CollectiveError::Mismatch)
         })
     }
 
@@ -205,29 +177,6 @@ impl Watch {
         };
         let late: Vec<Rank> = world.ranks().filter(behind).collect();
         (!late.is_empty()).then_some(late)
-    }
-}
-
-/// A rank that gave up because of another's death is not the one to be named.
-fn gone(rank: Rank, departure: Departure, call: Option<CallDescription>) -> CollectiveError {
-    match departure.reason {
-        Some(failure) => describe(failure, call),
-        None => CollectiveError::RankLeft { rank, call },
-    }
-}
-
-fn describe(failure: Failure, call: Option<CallDescription>) -> CollectiveError {
-    use crate::error::DeathCause as Found;
-    match failure {
-        Failure::Dead { cause: DeathCause::Excluded, .. } => CollectiveError::Excluded,
-        Failure::Dead { rank, cause: DeathCause::Closed } => {
-            CollectiveError::RankDead { rank, cause: Found::Closed, call }
-        }
-        Failure::Dead { rank, cause: DeathCause::Silent { span } } => {
-            CollectiveError::RankDead { rank, cause: Found::Silent { span }, call }
-        }
-        Failure::Aborted { by } => CollectiveError::Aborted { by },
-        Failure::Stopped => CollectiveError::ControlStopped,
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use onepath_collectives::control::{
-    AgreeError, DeathCause, Endpoint, Event, Failure, OldestOperation, Progress, Session, Survivors,
+    AbortReason, AgreeError, DeathCause, Endpoint, Event, Failure, OldestOperation, Progress,
+    Session, Survivors,
 };
 use onepath_transport::wire::Signature;
 
@@ -61,12 +62,15 @@ fn heartbeats_keep_a_session_alive_and_carry_the_progress() {
 }
 
 #[test]
-fn an_abort_reaches_every_rank_with_its_author() {
+fn an_abort_reaches_every_rank_with_its_author_and_its_first_reason() {
     let sessions = open(&endpoints(3), |_, _| ());
-    sessions[1].control.abort();
+    let reason = AbortReason::Left { rank: rank(2) };
+    sessions[1].control.abort(reason.clone());
+    sessions[1].control.abort(AbortReason::Requested);
     assert!(sessions[1].control.failure_flag());
     for session in &sessions {
-        assert_eq!(wait_for_failure(&session.control), Failure::Aborted { by: rank(1) });
+        let expected = Failure::Aborted { by: rank(1), reason: reason.clone() };
+        assert_eq!(wait_for_failure(&session.control), expected);
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use onepath_collectives::control::{
-    DeathCause, Endpoint, EndpointConfig, Failure, Loss, Parent, Session, SessionError,
+    AbortReason, DeathCause, Endpoint, EndpointConfig, Failure, Loss, Parent, Session, SessionError,
 };
 use onepath_topology::WorldSize;
 use rand::SeedableRng;
@@ -162,8 +162,9 @@ fn sessions_live_side_by_side_and_a_number_is_open_only_once() {
     let second = open(&pair, |_, config| config.session = 2);
     let error = pair[0].open(config(0, addresses(&pair))).expect_err("open already");
     assert!(matches!(error, SessionError::AlreadyOpen { session: SESSION }));
-    second[0].control.abort();
-    assert_eq!(wait_for_failure(&second[1].control), Failure::Aborted { by: rank(0) });
+    let reason = AbortReason::Requested;
+    second[0].control.abort(reason.clone());
+    assert_eq!(wait_for_failure(&second[1].control), Failure::Aborted { by: rank(0), reason });
     assert_eq!(first[1].control.failure(), None);
 }
 
@@ -185,7 +186,7 @@ fn a_rank_that_is_dead_in_the_parent_session_fails_the_opening_alike_on_all_othe
         let error = result.expect_err("a rank is dead");
         let SessionError::Lost { ranks } = &error else { panic!("{error}") };
         assert_eq!(ranks.len(), 1, "{error}");
-        assert_eq!((ranks[0].rank, ranks[0].loss), (rank(3), Loss::Dead(DeathCause::Closed)));
+        assert_eq!((ranks[0].rank, &ranks[0].loss), (rank(3), &Loss::Dead(DeathCause::Closed)));
     }
 }
 

@@ -1,5 +1,6 @@
 //! One rank ends the communicator for all.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use onepath_collectives::{CollectiveError, ReduceOp};
@@ -46,6 +47,46 @@ fn all_ranks_may_go_on_by_shrinking_after_an_abort() {
         again.all_reduce(&mut sum, ReduceOp::Sum).expect("all ranks are there");
         assert_eq!((sum, again.world_size().get()), ([3], 3));
     });
+}
+
+#[test]
+fn a_rank_that_shrinks_while_others_are_in_a_call_aborts_it_and_is_taken_for_dead_by_nobody() {
+    for transport in TRANSPORTS {
+        World::new("shrink in good health", 3, transport).run(|seat| {
+            let communicator = seat.communicator;
+            communicator.barrier().expect("all ranks are there");
+            if communicator.rank() != Rank::new(1) {
+                let error = communicator.barrier().expect_err("rank 1 makes another call");
+                assert_eq!(error, CollectiveError::Aborted { by: Rank::new(1) }, "{transport}");
+            }
+            let again = communicator.shrink(Duration::from_secs(20)).expect("all are there");
+            assert_eq!(again.world_size().get(), 3);
+        });
+    }
+}
+
+#[test]
+fn a_panic_among_calls_in_flight_aborts_them_on_every_rank() {
+    for transport in TRANSPORTS {
+        let errors = World::new("panic in a scope", 3, transport).run(|seat| {
+            let communicator = &seat.communicator;
+            let mut buffer = vec![1_u8; 3_000_000];
+            if communicator.rank() != Rank::new(2) {
+                return communicator.all_reduce(&mut buffer, ReduceOp::Sum).expect_err("aborted");
+            }
+            let body = AssertUnwindSafe(|| {
+                communicator.scope(|scope| -> Result<(), CollectiveError> {
+                    let _handle = scope.all_reduce(&mut buffer, ReduceOp::Sum)?;
+                    panic!("the caller's own")
+                })
+            });
+            assert!(catch_unwind(body).is_err());
+            communicator.barrier().expect_err("aborted")
+        });
+        for error in errors {
+            assert_eq!(error, CollectiveError::Aborted { by: Rank::new(2) }, "{transport}");
+        }
+    }
 }
 
 #[test]

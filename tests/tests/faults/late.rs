@@ -65,6 +65,6 @@ fn a_rank_that_is_too_late_is_named_in_the_error_of_the_others() {
             );
             assert!(line.starts_with("failed: all_reduce of 1000 u32, sum"), "{line}\n{errors}");
         }
-        assert!(lines[1].starts_with("failed: "), "{}", lines[1]);
+        assert!(lines[1].starts_with("failed: all_reduce of 1000 u32, sum"), "{}", lines[1]);
     }
 }
