@@ -77,9 +77,11 @@ impl Communicator {
     ) -> Result<Request, ArgumentError> {
         length("output", output.len(), input.len())?;
         Ok(Request {
-            buffers: apart(input, output),
+            target: Target::Collective(Collective::AllReduce),
+            data_type: T::DATA_TYPE,
+            op: Some(op),
             count: input.len(),
-            ..Self::all_reduce_request(output, op)
+            buffers: apart(input, output),
         })
     }
 

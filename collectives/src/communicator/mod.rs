@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `calls` | blocking collectives |
 //! | `scope` | several calls in flight |
+//! | `lent` | the caller's borrow while its memory is in use |
 //! | `builder`, `build_error` | what is said before joining |
 //! | `join`, `connect` | joining a world, connecting a group |
 //! | `regroup` | split and shrink |
@@ -15,6 +16,7 @@ mod calls;
 mod connect;
 pub(crate) mod fuzzing;
 mod join;
+mod lent;
 mod regroup;
 mod scope;
 mod tune;
@@ -151,17 +153,22 @@ impl Communicator {
     }
 
     fn run(&self, request: &Request) -> Result<(), CollectiveError> {
+        let guard = Unwinding::guard(self);
         let mut engine = self.engine.borrow_mut();
-        // SAFETY: the request's buffers are borrowed by our caller until this function returns,
-        // and it returns after completion or after an error, when the engine touches them no more.
-        let ticket = unsafe { engine.start(request)? };
-        engine.finish(&ticket)
+        // SAFETY: the request's buffers are borrowed by our caller until this function returns or
+        // unwinds: it returns after completion or after an error, and unwinds past `guard`, which
+        // ends the communicator; in each case the engine touches them no more.
+        let started = unsafe { engine.start(request) };
+        let result = started.and_then(|ticket| engine.finish(&ticket));
+        guard.disarm();
+        result
     }
 
     /// Starts a call of a scope.
     fn start(&self, request: &Request) -> Result<Ticket, CollectiveError> {
-        // SAFETY: the buffers are borrowed for the scope's environment, and the scope ends only
-        // after `finish_all` or `abandon`.
+        // SAFETY: the buffers are borrowed for `'env`, beyond the end of the scope, which returns
+        // only after `finish_all` has completed all or failed, and unwinds only past its guard,
+        // which ends the communicator: the engine touches them no more then (see `scope`).
         unsafe { self.engine.borrow_mut().start(request) }
     }
 
@@ -182,12 +189,34 @@ impl Communicator {
     fn finish_all(&self) -> Result<(), CollectiveError> {
         self.engine.borrow_mut().finish_all()
     }
+}
 
-    /// Gives up everything in flight, for a scope whose body panicked.
-    fn abandon(&self) {
-        let error = CollectiveError::Aborted { by: self.rank };
-        if let Ok(mut engine) = self.engine.try_borrow_mut() {
-            engine.break_with(error);
+/// Ends the communicator when it is dropped by unwinding, so that no pointer into buffers on the
+/// stack that goes stays with the engine.
+struct Unwinding<'a> {
+    communicator: &'a Communicator,
+    armed: bool,
+}
+
+impl<'a> Unwinding<'a> {
+    fn guard(communicator: &'a Communicator) -> Self {
+        Self { communicator, armed: true }
+    }
+
+    /// Nothing is in flight any more that this guard was for.
+    fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for Unwinding<'_> {
+    fn drop(&mut self) {
+        // The engine is in use only if a transport called its own communicator; nothing was
+        // started then under this guard.
+        if let Ok(mut engine) = self.communicator.engine.try_borrow_mut()
+            && self.armed
+        {
+            engine.break_with(CollectiveError::Aborted { by: self.communicator.rank });
         }
     }
 }

@@ -1,8 +1,16 @@
 //! Several calls in flight: handles inside a scope.
 //!
-//! A handle that is forgotten must not leave the engine with pointers into memory that its owner
-//! uses again. As with `std::thread::scope`, the scope itself waits for everything started in it,
-//! whatever became of the handles.
+//! What keeps the engine's pointers good, whatever becomes of a [`Handle`]:
+//!
+//! - Buffers are borrowed for `'env`, which lasts at least until [`Communicator::scope`] returns,
+//!   so that their owner cannot use or free them before, not even when the handle was dropped or
+//!   forgotten. As with `std::thread::scope`, it is the scope that waits, not the handle.
+//! - The scope returns when all that was started in it has ended, or after an error that ended the
+//!   communicator; then no memory is touched any more (see `Engine::break_with`). If its body or
+//!   the engine panics, [`Unwinding`] ends the communicator before the stack with the buffers goes.
+//! - A handle cannot leave its scope (its `'scope` is any lifetime, so the body cannot name a place
+//!   that would take it), and while the call is in flight it holds no reference to its buffer, see
+//!   [`Lent`]. `wait` makes the reference again after the call has ended.
 
 use std::marker::PhantomData;
 
@@ -12,7 +20,8 @@ use crate::engine::{Request, Ticket};
 use crate::error::CollectiveError;
 use crate::types::{Element, ReduceOp};
 
-use super::Communicator;
+use super::lent::Lent;
+use super::{Communicator, Unwinding};
 
 /// Starts calls that run while the caller does something else. Made by [`Communicator::scope`].
 #[derive(Debug)]
@@ -22,22 +31,20 @@ pub struct Scope<'scope, 'env: 'scope> {
     lifetimes: PhantomData<(&'scope mut &'scope (), &'env mut &'env ())>,
 }
 
-/// A call in flight that returns `B`, its output buffer, when it is waited for.
+/// A call in flight that returns `B`, its output buffer (of a send: its input), when it is waited
+/// for.
+///
+/// Dropping or forgetting a handle neither cancels the call nor ends its use of the buffer: the end
+/// of the scope waits for it and returns its error.
 #[derive(Debug)]
 #[must_use = "the result is there only after `wait`; the scope's end waits too"]
 pub struct Handle<'scope, B> {
     communicator: &'scope Communicator,
     ticket: Ticket,
-    buffer: B,
+    buffer: Lent<B>,
 }
 
 impl<B> Handle<'_, B> {
-    /// Waits for the call and gives the buffer back.
-    pub fn wait(self) -> Result<B, CollectiveError> {
-        self.communicator.finish(&self.ticket)?;
-        Ok(self.buffer)
-    }
-
     /// Moves the calls in flight a step further; whether this one has ended. `wait` then returns
     /// at once.
     pub fn test(&self) -> Result<bool, CollectiveError> {
@@ -45,14 +52,22 @@ impl<B> Handle<'_, B> {
     }
 }
 
-/// Waits for all calls at the end of a scope, also when its body panics.
-struct Finish<'a>(&'a Communicator);
+impl<'env, T: Element> Handle<'_, &'env mut [T]> {
+    /// Waits for the call and gives the buffer back. After an error the buffer may be used when the
+    /// scope has ended; its contents are undefined.
+    pub fn wait(self) -> Result<&'env mut [T], CollectiveError> {
+        self.communicator.finish(&self.ticket)?;
+        // SAFETY: the operation of this ticket was started on this buffer (`Scope::start`), has
+        // ended and is released, so the engine uses its pointers no more.
+        Ok(unsafe { self.buffer.give_back() })
+    }
+}
 
-impl Drop for Finish<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.abandon();
-        }
+impl<'env, T: Element> Handle<'_, &'env [T]> {
+    /// Waits until everything is sent and gives the buffer back.
+    pub fn wait(self) -> Result<&'env [T], CollectiveError> {
+        self.communicator.finish(&self.ticket)?;
+        Ok(self.buffer.get())
     }
 }
 
@@ -74,24 +89,60 @@ impl Communicator {
     /// })?;
     /// # Ok::<(), onepath_collectives::CollectiveError>(())
     /// ```
+    ///
+    /// A buffer is out of reach until its handle gives it back or the scope ends:
+    ///
+    /// ```compile_fail
+    /// # use onepath_collectives::{Communicator, ReduceOp};
+    /// # let communicator = Communicator::alone();
+    /// let mut buffer = [1.0_f32; 4];
+    /// communicator.scope(|scope| {
+    ///     std::mem::forget(scope.all_reduce(&mut buffer, ReduceOp::Sum)?);
+    ///     buffer[0] = 2.0; // borrowed until the scope ends
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), onepath_collectives::CollectiveError>(())
+    /// ```
+    ///
+    /// and neither can a handle leave the scope, nor a buffer end before it:
+    ///
+    /// ```compile_fail
+    /// # use onepath_collectives::{Communicator, ReduceOp};
+    /// # let communicator = Communicator::alone();
+    /// let mut buffer = [1.0_f32; 4];
+    /// let handle = communicator.scope(|scope| scope.all_reduce(&mut buffer, ReduceOp::Sum))?;
+    /// # Ok::<(), onepath_collectives::CollectiveError>(())
+    /// ```
+    ///
+    /// ```compile_fail
+    /// # use onepath_collectives::{Communicator, ReduceOp};
+    /// # let communicator = Communicator::alone();
+    /// communicator.scope(|scope| {
+    ///     let mut buffer = [1.0_f32; 4];
+    ///     scope.all_reduce(&mut buffer, ReduceOp::Sum)?;
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), onepath_collectives::CollectiveError>(())
+    /// ```
     pub fn scope<'env, R>(
         &'env self,
         body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> Result<R, CollectiveError>,
     ) -> Result<R, CollectiveError> {
-        let guard = Finish(self);
+        let guard = Unwinding::guard(self);
         let scope = Scope { communicator: self, lifetimes: PhantomData };
         let result = body(&scope);
         let finished = self.finish_all();
-        drop(guard);
+        guard.disarm();
         result.and_then(|value| finished.map(|()| value))
     }
 }
 
 impl<'scope, 'env> Scope<'scope, 'env> {
+    /// Starts the call of `request`, which was made from `buffer`.
     fn start<B>(
         &'scope self,
         request: &Request,
-        buffer: B,
+        buffer: Lent<B>,
     ) -> Result<Handle<'scope, B>, CollectiveError> {
         let ticket = self.communicator.start(request)?;
         Ok(Handle { communicator: self.communicator, ticket, buffer })
@@ -108,7 +159,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         buffer: &'env mut [T],
         op: ReduceOp,
     ) -> Result<Handle<'scope, &'env mut [T]>, CollectiveError> {
-        self.start(&Communicator::all_reduce_request(buffer, op), buffer)
+        let mut buffer = Lent::writing(buffer);
+        let request = Communicator::all_reduce_request(buffer.as_mut(), op);
+        self.start(&request, buffer)
     }
 
     /// [`Communicator::all_reduce_into`] in flight.
@@ -118,7 +171,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         output: &'env mut [T],
         op: ReduceOp,
     ) -> Result<Handle<'scope, &'env mut [T]>, CollectiveError> {
-        self.start(&Communicator::all_reduce_into_request(input, output, op)?, output)
+        let mut output = Lent::writing(output);
+        let request = Communicator::all_reduce_into_request(input, output.as_mut(), op)?;
+        self.start(&request, output)
     }
 
     /// [`Communicator::reduce_scatter`] in flight.
@@ -128,7 +183,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         output: &'env mut [T],
         op: ReduceOp,
     ) -> Result<Handle<'scope, &'env mut [T]>, CollectiveError> {
-        self.start(&self.communicator.reduce_scatter_request(input, output, op)?, output)
+        let mut output = Lent::writing(output);
+        let request = self.communicator.reduce_scatter_request(input, output.as_mut(), op)?;
+        self.start(&request, output)
     }
 
     /// [`Communicator::all_gather`] in flight.
@@ -137,7 +194,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         input: &'env [T],
         output: &'env mut [T],
     ) -> Result<Handle<'scope, &'env mut [T]>, CollectiveError> {
-        self.start(&self.communicator.all_gather_request(input, output)?, output)
+        let mut output = Lent::writing(output);
+        let request = self.communicator.all_gather_request(input, output.as_mut())?;
+        self.start(&request, output)
     }
 
     /// [`Communicator::broadcast`] in flight.
@@ -146,7 +205,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         buffer: &'env mut [T],
         root: Rank,
     ) -> Result<Handle<'scope, &'env mut [T]>, CollectiveError> {
-        self.start(&self.communicator.broadcast_request(buffer, root)?, buffer)
+        let mut buffer = Lent::writing(buffer);
+        let request = self.communicator.broadcast_request(buffer.as_mut(), root)?;
+        self.start(&request, buffer)
     }
 
     /// [`Communicator::reduce`] in flight.
@@ -157,7 +218,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         op: ReduceOp,
         root: Rank,
     ) -> Result<Handle<'scope, &'env mut [T]>, CollectiveError> {
-        self.start(&self.communicator.reduce_request(input, output, op, root)?, output)
+        let mut output = Lent::writing(output);
+        let request = self.communicator.reduce_request(input, output.as_mut(), op, root)?;
+        self.start(&request, output)
     }
 
     /// [`Communicator::all_to_all`] in flight.
@@ -166,7 +229,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         input: &'env [T],
         output: &'env mut [T],
     ) -> Result<Handle<'scope, &'env mut [T]>, CollectiveError> {
-        self.start(&self.communicator.all_to_all_request(input, output)?, output)
+        let mut output = Lent::writing(output);
+        let request = self.communicator.all_to_all_request(input, output.as_mut())?;
+        self.start(&request, output)
     }
 
     /// [`Communicator::send`] in flight.
@@ -175,7 +240,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         buffer: &'env [T],
         peer: Rank,
     ) -> Result<Handle<'scope, &'env [T]>, CollectiveError> {
-        self.start(&self.communicator.send_request(buffer, peer)?, buffer)
+        let buffer = Lent::reading(buffer);
+        let request = self.communicator.send_request(buffer.get(), peer)?;
+        self.start(&request, buffer)
     }
 
     /// [`Communicator::recv`] in flight.
@@ -184,12 +251,16 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         buffer: &'env mut [T],
         peer: Rank,
     ) -> Result<Handle<'scope, &'env mut [T]>, CollectiveError> {
-        self.start(&self.communicator.recv_request(buffer, peer)?, buffer)
+        let mut buffer = Lent::writing(buffer);
+        let request = self.communicator.recv_request(buffer.as_mut(), peer)?;
+        self.start(&request, buffer)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::mem::ManuallyDrop;
+
     use super::*;
 
     #[test]
@@ -212,7 +283,7 @@ mod tests {
         let communicator = Communicator::alone();
         let mut buffer = [7_i64; 4];
         let done = communicator.scope(|scope| {
-            std::mem::drop(scope.all_reduce(&mut buffer, ReduceOp::Avg)?);
+            let _never_dropped = ManuallyDrop::new(scope.all_reduce(&mut buffer, ReduceOp::Avg)?);
             Ok(())
         });
         assert_eq!((done, buffer), (Ok(()), [7; 4]));

@@ -6,11 +6,12 @@
 //! | 2 | heartbeat | posted `u64`, flags `u8` (1 waiting, 2 oldest follows), number, 2 words |
 //! | 3 | dead | rank `u32`, cause |
 //! | 4 | abort | reason |
-//! | 5 | goodbye | 0; 1, rank `u32`, cause (dead); 2, rank `u32`, reason (aborted by); 3 (stopped) |
+//! | 5 | goodbye | 0 |
+//! | | after a failure | 1, rank `u32`, cause (dead); 2, rank `u32`, reason (aborted by it); 3 |
 //! | 6, 7 | view, decision | epoch `u32`, bitmap of the ranks that are gone |
 //!
-//! A cause is 1 (closed), 2 and nanoseconds `u64` (silent), or 3 (excluded); a reason is described in
-//! `reason`. The longest message has a bitmap and less than a hundred bytes beside it.
+//! A cause is 1 (closed), 2 and nanoseconds `u64` (silent), or 3 (excluded). What a reason is, see
+//! `reason`. The longest message has one bitmap and less than a hundred bytes beside it.
 
 use std::time::Duration;
 

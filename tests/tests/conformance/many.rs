@@ -1,5 +1,6 @@
 //! Long random sequences of calls on one communicator.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,35 @@ fn small_and_large_calls_in_turn_keep_their_order() {
                 seat.communicator.all_reduce(part, ReduceOp::Sum).expect("all ranks are there");
                 let right = 3 + 3 * round as i32;
                 assert!(part.iter().all(|&element| element == right), "round {round}");
+            }
+        });
+    }
+}
+
+#[test]
+fn handles_that_are_moved_dropped_or_forgotten_leave_the_right_result_at_the_end_of_their_scope() {
+    for transport in [TransportKind::Tcp, TransportKind::Local] {
+        World::new("fates of handles", 3, transport).within(LIMIT).run(|seat| {
+            let me = seat.communicator.rank().number();
+            let mut buffers = vec![vec![me; 100_003]; 4];
+            for round in 0..20 {
+                seat.note(format_args!("round {round}"));
+                for buffer in &mut buffers {
+                    buffer.fill(me);
+                }
+                let [moved, dropped, forgotten, kept] = &mut buffers[..] else { unreachable!() };
+                let whole = seat.communicator.scope(|scope| {
+                    let moved = Box::new(scope.all_reduce(moved, ReduceOp::Sum)?);
+                    let _ = scope.all_reduce(dropped, ReduceOp::Sum)?;
+                    let _never_dropped =
+                        ManuallyDrop::new(scope.all_reduce(forgotten, ReduceOp::Sum)?);
+                    let kept = scope.all_reduce(kept, ReduceOp::Sum)?;
+                    while !moved.test()? {}
+                    let sums = [moved.wait()?, kept.wait()?];
+                    Ok(sums.into_iter().flatten().all(|element| *element == 3))
+                });
+                assert_eq!(whole, Ok(true), "round {round}");
+                assert!(buffers.iter().flatten().all(|&element| element == 3), "round {round}");
             }
         });
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders that hold what a build or a run left behind.
+/// What a build or a run left behind, and what belongs to git: a folder, or in a worktree a file.
 const LEFT_OUT: [&str; 6] =
     [".git", "target", "corpus", "artifacts", "__pycache__", "node_modules"];
 
@@ -45,7 +45,10 @@ pub(crate) fn all() -> Vec<File> {
             let entry = entry.expect("a folder of the repository can be read");
             let kind = entry.file_type().expect("an entry has a type");
             let name = entry.file_name();
-            if kind.is_dir() && !LEFT_OUT.iter().any(|left_out| name == *left_out) {
+            if LEFT_OUT.iter().any(|left_out| name == *left_out) {
+                continue;
+            }
+            if kind.is_dir() {
                 folders.push(entry.path());
             } else if kind.is_file() {
                 files.extend(read(&root, &entry.path()));
