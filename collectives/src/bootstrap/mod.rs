@@ -12,7 +12,7 @@
 //! | [`secret`] | [`JobSecret`] and [`Trust`]: who may join |
 //! | [`auth`] | the mutual challenge on a fresh connection |
 //! | [`frame`] | length-prefixed frames |
-//! | [`counters`] | [`Counters`] of connections that were turned away |
+//! | [`counters`] | [`Counters`] of connections, and why they are turned away |
 //! | [`rendezvous`] | the store where all ranks exchange their addresses and compare parameters |
 
 pub mod auth;
@@ -26,7 +26,7 @@ pub mod rendezvous;
 pub mod secret;
 
 pub use auth::{AuthError, Side, authenticate, authenticate_within};
-pub use counters::Counters;
+pub use counters::{Counters, Rejection};
 pub use environment::{Launch, LaunchError, Launcher};
 pub use host_port::HostPort;
 pub use interfaces::{InterfaceAddress, InterfaceChoice, InterfaceError};

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::algorithm::Algorithm;
 use crate::bootstrap::interfaces::candidates;
 use crate::bootstrap::rendezvous::rendezvous;
-use crate::bootstrap::{HostPort, Hosting, InterfaceChoice, RendezvousConfig, Trust};
+use crate::bootstrap::{Counters, HostPort, Hosting, InterfaceChoice, RendezvousConfig, Trust};
 use crate::control::{Endpoint, EndpointConfig};
 
 use super::build_error::BuildError;
@@ -75,7 +75,7 @@ pub(super) fn world(options: Options) -> Result<Communicator, BuildError> {
         host: HostId::of_this_process().ok().map(|host| host.0),
         nonce: u128::from_le_bytes(nonce),
     };
-    let cards = meet(&options, address, &card)?;
+    let cards = meet(&options, address, &card, Arc::clone(endpoint.counters()))?;
     let session = cards[0].nonce;
     let (rank, world) = (options.rank, options.world);
     let group = Group { options: Arc::new(options), endpoint, cards, session };
@@ -90,7 +90,12 @@ fn listen_addresses(options: &Options, address: &HostPort) -> Result<Vec<IpAddr>
     Ok(found.into_iter().map(|candidate| candidate.address).collect())
 }
 
-fn meet(options: &Options, address: HostPort, card: &Card) -> Result<Vec<Card>, BuildError> {
+fn meet(
+    options: &Options,
+    address: HostPort,
+    card: &Card,
+    counters: Arc<Counters>,
+) -> Result<Vec<Card>, BuildError> {
     let mut config =
         RendezvousConfig::new(address, options.rank, options.world, options.trust.clone());
     config.timeout = options.join_timeout;
@@ -98,6 +103,7 @@ fn meet(options: &Options, address: HostPort, card: &Card) -> Result<Vec<Card>, 
         config.hosting = Hosting::Elsewhere;
     }
     config.parameters = parameters(options);
+    config.counters = counters;
     let blob = serde_json::to_vec(card)
         .map_err(|error| BuildError::Card { rank: options.rank, problem: error.to_string() })?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -12,12 +12,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
-use super::counters::Counters;
-use super::event::Rejection;
 use super::hello::{AUTH_CONTEXT, Hello, HelloError, MAX_HELLO_BYTES, encode_answer};
 use super::shared::Shared;
 use super::waiting::{Arrival, Undelivered};
-use crate::bootstrap::auth::{AuthError, Side, authenticate};
+use crate::bootstrap::auth::{Side, authenticate};
+use crate::bootstrap::counters::{Counters, Rejection};
 use crate::bootstrap::frame::{FrameError, read_frame, write_frame};
 
 /// Handshakes that are under way at once, over all listeners of an endpoint.
@@ -119,7 +118,7 @@ async fn greet(
     stream.set_nodelay(true).map_err(|_| Rejection::Closed)?;
     authenticate(&mut stream, Side::Acceptor, &shared.trust, AUTH_CONTEXT)
         .await
-        .map_err(|error| auth_rejection(&error))?;
+        .map_err(|error| Rejection::from(&error))?;
     let content =
         read_frame(&mut stream, MAX_HELLO_BYTES).await.map_err(|error| frame_rejection(&error))?;
     let hello = match Hello::decode(&content) {
@@ -142,16 +141,6 @@ async fn greet(
     })?;
     Counters::count(&shared.counters.admitted);
     Ok(())
-}
-
-fn auth_rejection(error: &AuthError) -> Rejection {
-    match error {
-        AuthError::WrongSecret => Rejection::WrongSecret,
-        AuthError::NotOnepath { .. } | AuthError::SameSide => Rejection::Garbage,
-        AuthError::VersionMismatch { .. } => Rejection::VersionMismatch,
-        AuthError::TimedOut { .. } => Rejection::Silent,
-        AuthError::Io(_) | AuthError::Closed | AuthError::NoRandomness(_) => Rejection::Closed,
-    }
 }
 
 fn frame_rejection(error: &FrameError) -> Rejection {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-use super::event::{Event, Rejection};
+use super::event::Event;
 use super::failure::{DeathCause, Failure};
 use super::handle::{AgreeError, AgreeRequest, Command, Survivors};
 use super::hello::Purpose;
@@ -22,6 +22,7 @@ use super::session::{Loss, LostRank, SessionError};
 use super::shared::Shared;
 use super::status::Status;
 use super::waiting::Arrival;
+use crate::bootstrap::Rejection;
 
 /// How often the parent session is looked at while this one is being opened.
 const PARENT_INTERVAL: Nanos = Nanos::millis(10);

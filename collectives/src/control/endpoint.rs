@@ -14,7 +14,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::accept::{accept_all, listen, sweep};
-use super::counters::Counters;
 use super::driver::{Driver, DriverConfig, Sources};
 use super::event::Event;
 use super::handle::Control;
@@ -23,6 +22,7 @@ use super::opening::Opening;
 use super::session::{Session, SessionConfig, SessionError};
 use super::shared::Shared;
 use super::status::Status;
+use crate::bootstrap::Counters;
 use crate::bootstrap::secret::{Trust, UntrustedAddress};
 
 /// Connections beyond those expected that a session takes before it looks at them.

@@ -15,11 +15,10 @@
 //! | `handle`, `status`, `progress` | [`Control`]: what the data path sees and says |
 //! | `driver`, `link`, `message` | the task of a session, its connections, what goes over them |
 //! | `mesh`, `heartbeat`, `membership` | the decisions, without I/O and clock |
-//! | `failure`, `reason`, `event`, `counters` | what is reported |
+//! | `failure`, `reason`, `event` | what is reported |
 //! | `fuzzing` | parsers for the fuzz targets |
 
 mod accept;
-mod counters;
 mod dial;
 mod driver;
 mod endpoint;
@@ -42,10 +41,9 @@ mod shared;
 mod status;
 mod waiting;
 
-pub use counters::Counters;
 pub use dial::DialError;
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
-pub use event::{Event, Rejection};
+pub use event::Event;
 pub use failure::{DeathCause, Departure, Failure};
 pub use handle::{AgreeError, Control, Survivors};
 pub use progress::{OldestOperation, PeerProgress, Progress};

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::accept::Pending;
-use super::counters::Counters;
-use super::event::{Event, EventStream, Rejection};
+use super::event::{Event, EventStream};
 use super::waiting::WaitingRoom;
 use crate::bootstrap::secret::Trust;
+use crate::bootstrap::{Counters, Rejection};
 
 /// Connections that an endpoint tries to make at once; the others wait for their turn. No more
 /// than the other side keeps in its handshakes.

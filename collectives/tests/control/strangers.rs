@@ -4,7 +4,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use onepath_collectives::control::{Event, Rejection};
+use onepath_collectives::bootstrap::Rejection;
+use onepath_collectives::control::Event;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 

@@ -91,7 +91,7 @@ pub struct RendezvousConfig {
     pub hosting: Hosting,
     /// Which exchange, when a store serves several.
     pub key: String,
-    /// Where a rank that hosts counts connections that it turned away.
+    /// Where a rank that hosts counts connections.
     pub counters: Arc<Counters>,
 }
 

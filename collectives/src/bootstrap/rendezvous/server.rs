@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::error::BindError;
 use super::session::Session;
 use super::table::{Progress, Table, TableLimits};
 use super::waiting_room::WaitingRoom;
-use crate::bootstrap::counters::Counters;
+use crate::bootstrap::counters::{Counters, Rejection};
 use crate::bootstrap::secret::Trust;
 
 /// Connections that the system keeps until we accept them.
@@ -77,6 +78,8 @@ pub(super) struct Shared {
     pub(super) trust: Trust,
     pub(super) limits: ServerLimits,
     pub(super) counters: Arc<Counters>,
+    /// Connections that may have been ranks of the job with a wrong secret or version.
+    pub(super) refused_ranks: AtomicU64,
     pub(super) members: Semaphore,
     table: Mutex<Table>,
     changed: watch::Sender<()>,
@@ -96,6 +99,14 @@ impl Shared {
         result
     }
 
+    /// Counts a connection that is turned away.
+    pub(super) fn reject(&self, reason: Rejection) {
+        Counters::count(self.counters.rejected(reason));
+        if matches!(reason, Rejection::WrongSecret | Rejection::VersionMismatch) {
+            Counters::count(&self.refused_ranks);
+        }
+    }
+
     /// Ends when the store stops.
     pub(super) async fn stopped(&self) {
         let mut stopping = self.stopping.subscribe();
@@ -111,7 +122,7 @@ impl RendezvousServer {
         Self::bind_with(address, trust, ServerLimits::default(), Arc::default())
     }
 
-    /// Listens at `address`; connections that are turned away are counted in `counters`.
+    /// Listens at `address`; `counters` count what becomes of connections.
     pub fn bind_with(
         address: SocketAddr,
         trust: Trust,
@@ -129,6 +140,7 @@ impl RendezvousServer {
             trust,
             limits,
             counters,
+            refused_ranks: AtomicU64::new(0),
             members: Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)),
             table: Mutex::new(Table::new(table)),
             changed: watch::Sender::new(()),
@@ -198,13 +210,15 @@ impl RendezvousServer {
     /// The next connection from a trusted address that has a place among the handshakes.
     async fn next(&self, waiting: &mut WaitingRoom) -> (TcpStream, SocketAddr, super::Seat) {
         loop {
+            let counters = &self.shared.counters;
             let Ok((stream, peer)) = self.listener.accept().await else {
+                Counters::count(&counters.accept_errors);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let counters = &self.shared.counters;
+            Counters::count(&counters.accepted);
             if self.shared.trust.check_address(peer.ip()).is_err() {
-                counters.count_rejected(Some(&counters.untrusted_address));
+                self.shared.reject(Rejection::UntrustedAddress);
                 continue;
             }
             return (stream, peer, waiting.take_seat().await);

@@ -17,6 +17,7 @@ use super::message::{self, MAX_REQUEST_BYTES, Malformed, Post, Request};
 use super::server::Shared;
 use super::{CONTEXT, Seat};
 use crate::bootstrap::auth::{Side, authenticate_within, close_gently};
+use crate::bootstrap::counters::{Counters, Rejection};
 use crate::bootstrap::frame::{FrameError, read_frame};
 
 /// The longest that a member may wait for the others.
@@ -42,11 +43,8 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         let known = tokio::select! {
             biased;
-            () = shared.stopped() => return,
-            () = seat.evicted() => {
-                shared.counters.count_rejected(Some(&shared.counters.silent));
-                return;
-            }
+            () = shared.stopped() => return shared.reject(Rejection::Unwanted),
+            () = seat.evicted() => return shared.reject(Rejection::Displaced),
             known = self.authenticate() => known,
         };
         drop(seat);
@@ -55,7 +53,7 @@ impl Session {
         }
         let Ok(_place) = shared.members.try_acquire() else {
             let limit = shared.limits.connections as u64;
-            shared.counters.count_rejected(None);
+            shared.reject(Rejection::Unwanted);
             self.tell(&Failure::Full { what: "members".to_owned(), limit }).await;
             return;
         };
@@ -72,11 +70,11 @@ impl Session {
         let stream = &mut self.stream;
         match authenticate_within(limit, stream, Side::Acceptor, &shared.trust, CONTEXT).await {
             Ok(()) => {
-                shared.counters.authenticated.fetch_add(1, Ordering::Relaxed);
+                Counters::count(&shared.counters.admitted);
                 true
             }
             Err(error) => {
-                shared.counters.count_auth_error(&error);
+                shared.reject(Rejection::from(&error));
                 false
             }
         }
@@ -105,7 +103,7 @@ impl Session {
                 ControlFlow::Break(())
             }
             Err(error) => {
-                self.shared.counters.malformed.fetch_add(1, Ordering::Relaxed);
+                self.shared.reject(Rejection::Malformed);
                 self.tell(&Failure::Malformed { reason: error.to_string() }).await;
                 ControlFlow::Break(())
             }
@@ -131,7 +129,7 @@ impl Session {
         let frames = if let Some(frames) = early {
             frames
         } else {
-            let refused = self.shared.counters.refused_ranks();
+            let refused = self.shared.refused_ranks.load(Ordering::Relaxed);
             self.shared.with_table(|table| table.expire(&key, patience, refused));
             answer.await
         };

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use onepath_collectives::bootstrap::{AuthError, Side, Trust, authenticate_within};
+use onepath_collectives::bootstrap::{AuthError, Counters, Side, Trust, authenticate_within};
 use onepath_collectives::communicator::TransportKind;
 use onepath_tests::world::World;
 
@@ -23,8 +23,7 @@ fn connections_that_say_nothing_are_closed_after_some_seconds_and_counted() {
             .iter()
             .map(|address| TcpStream::connect(address).expect("somebody listens"))
             .collect();
-        let counter =
-            |counters: &onepath_collectives::control::Counters| counters.silent.load(Relaxed);
+        let counter = |counters: &Counters| counters.silent.load(Relaxed);
         let count = target.wait_for("silence", silent.len() as u64, counter);
         assert_eq!(count, silent.len() as u64);
         for mut stream in silent {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use onepath_collectives::control::Counters;
+use onepath_collectives::bootstrap::Counters;
 use onepath_tests::product::TRANSPORTS;
 use onepath_tests::world::World;
 use onepath_tests::{number, seed};
@@ -54,35 +54,19 @@ pub(super) fn send(address: SocketAddr, headers: u64, random: &mut StdRng) -> u6
     sent as u64
 }
 
-fn rejected(counters: &Counters) -> u64 {
-    use onepath_collectives::control::Rejection;
-    use std::sync::atomic::Ordering::Relaxed;
-    let reasons = [
-        Rejection::Garbage,
-        Rejection::WrongSecret,
-        Rejection::Silent,
-        Rejection::Displaced,
-        Rejection::VersionMismatch,
-        Rejection::UntrustedAddress,
-        Rejection::Malformed,
-        Rejection::UnknownSession,
-        Rejection::Unwanted,
-        Rejection::Closed,
-    ];
-    reasons.into_iter().map(|reason| counters.rejected(reason).load(Relaxed)).sum()
-}
-
 fn attack(target: &Target, headers: u64, seed: u64) {
     use std::sync::atomic::Ordering::Relaxed;
     let mut random = StdRng::seed_from_u64(seed);
-    let (before, admitted) = (target.count(rejected), target.count(|c| c.admitted.load(Relaxed)));
+    let (before, admitted) =
+        (target.count(Counters::all_rejected), target.count(|c| c.admitted.load(Relaxed)));
     let (mut taken, mut connections) = (0, 0);
     while taken < headers {
         let address = target.addresses[connections as usize % target.addresses.len()];
         taken += send(address, headers_of_a_connection(&mut random), &mut random);
         connections += 1;
     }
-    let rejected = target.wait_for("garbage", before + connections, rejected) - before;
+    let rejected =
+        target.wait_for("garbage", before + connections, Counters::all_rejected) - before;
     println!("{taken} random headers on {connections} connections; {rejected} rejected");
     assert_eq!(rejected, connections, "{:?}", target.counters);
     let garbage = target.count(|counters| counters.garbage.load(Relaxed));

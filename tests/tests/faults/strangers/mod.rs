@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use onepath_collectives::bootstrap::JobSecret;
+use onepath_collectives::bootstrap::{Counters, JobSecret};
 use onepath_collectives::communicator::Builder;
-use onepath_collectives::control::Counters;
 use onepath_tests::mixed::Mixed;
 use onepath_tests::oracle::Pools;
 use onepath_tests::status;

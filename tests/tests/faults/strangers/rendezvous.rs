@@ -1,8 +1,11 @@
 //! Strangers at the door where the ranks meet.
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use onepath_collectives::bootstrap::Counters;
 use onepath_collectives::communicator::{BuildError, TransportKind};
 use onepath_collectives::{Communicator, ReduceOp};
 use onepath_tests::seed;
@@ -16,8 +19,9 @@ use super::{secret, with_secret};
 
 const RANKS: usize = 3;
 
-/// Ranks 0 and 1 wait for rank 2, which comes after `meanwhile`; then all must join and work.
-fn join_after(label: &str, meanwhile: impl FnOnce(u16)) {
+/// Ranks 0 and 1 wait for rank 2, which comes after `meanwhile`; then all must join and work. What
+/// rank 0, which hosts the rendezvous, has counted.
+fn join_after(label: &str, meanwhile: impl FnOnce(u16)) -> Arc<Counters> {
     let world = World::new(label, RANKS, TransportKind::Tcp).adjusted(with_secret);
     let _only = exclusive();
     let _watchdog = Watchdog::start(label, Duration::from_secs(90), &Notes::new(RANKS));
@@ -26,6 +30,7 @@ fn join_after(label: &str, meanwhile: impl FnOnce(u16)) {
         let mut sum = [1_u32; 1_000];
         communicator.all_reduce(&mut sum, ReduceOp::Sum).expect("all ranks are there");
         assert_eq!(sum, [3; 1_000]);
+        communicator.connection_counters().expect("a control plane")
     };
     std::thread::scope(|scope| {
         let join = |rank| {
@@ -40,15 +45,18 @@ fn join_after(label: &str, meanwhile: impl FnOnce(u16)) {
             std::thread::sleep(Duration::from_millis(5));
         }
         meanwhile(port);
-        for rank in first.into_iter().chain([join(2)]) {
-            rank.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        }
-    });
+        let ranks = first.into_iter().chain([join(2)]);
+        let counters: Vec<_> = ranks
+            .map(|rank| rank.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect();
+        assert!(counters[1..].iter().all(|counters| counters.all_rejected() == 0), "{counters:?}");
+        Arc::clone(&counters[0])
+    })
 }
 
 #[test]
 fn a_rank_with_a_wrong_secret_is_told_so_and_the_right_one_still_joins() {
-    join_after("wrong secret at the rendezvous", |port| {
+    let counters = join_after("wrong secret at the rendezvous", |port| {
         for wrong in [Some("the secret of that job"), None] {
             let builder = builder(2, RANKS, port).expect("an address");
             let builder = match wrong {
@@ -63,6 +71,7 @@ fn a_rank_with_a_wrong_secret_is_told_so_and_the_right_one_still_joins() {
             assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
         }
     });
+    assert_eq!(counters.wrong_secret.load(Relaxed), 2, "{counters:?}");
 }
 
 #[test]
@@ -70,7 +79,8 @@ fn garbage_and_silence_at_the_rendezvous_keep_no_rank_from_joining() {
     let seed = seed(22);
     println!("seed {seed}");
     let mut held = Vec::new();
-    join_after("garbage at the rendezvous", |port| {
+    let mut connections = 0;
+    let counters = join_after("garbage at the rendezvous", |port| {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut random = StdRng::seed_from_u64(seed);
         let mut thrown = 0;
@@ -78,10 +88,16 @@ fn garbage_and_silence_at_the_rendezvous_keep_no_rank_from_joining() {
             let count = headers_of_a_connection(&mut random);
             send(address, count, &mut random);
             thrown += count;
+            connections += 1;
         }
         held.extend((0..200).filter_map(|_| TcpStream::connect(address).ok()));
     });
-    assert!(!held.is_empty());
+    connections += held.len() as u64;
+    println!("{connections} connections: {counters:?}");
+    assert!(counters.garbage.load(Relaxed) > 0, "{counters:?}");
+    // The job's own may have had to make room too, and come again.
+    let (accepted, admitted) = (counters.accepted.load(Relaxed), counters.admitted.load(Relaxed));
+    assert_eq!(accepted, admitted + counters.all_rejected(), "{counters:?}");
 }
 
 #[test]
