@@ -29,19 +29,19 @@ pub(crate) enum Command {
     /// Everybody gets the reduction of everybody's buffer
     Allreduce(AllReduceArguments),
     /// Each rank gets its part of the reduction
-    Reducescatter(ReduceScatterArguments),
+    Reducescatter(ReductionArguments),
     /// Everybody gets everybody's part
-    Allgather(GatherArguments),
+    Allgather(DataArguments),
     /// Everybody gets the root's buffer
     Broadcast(BroadcastArguments),
     /// The root gets the reduction
     Reduce(ReduceArguments),
     /// Everybody sends a part to everybody
-    Alltoall(GatherArguments),
+    Alltoall(DataArguments),
     /// Everybody sends to the next rank and receives from the one before
-    Sendrecv(GatherArguments),
+    Sendrecv(DataArguments),
     /// Nobody goes on before everybody is there
-    Barrier(BarrierArguments),
+    Barrier(CommonArguments),
     /// What the machine can do: the bytes of an all-reduce, moved by a bare loop
     Limits(LimitsArguments),
 }
@@ -92,20 +92,6 @@ pub(crate) struct CommonArguments {
     pub(crate) insecure: bool,
 }
 
-/// Options of the subcommands that call a collective.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct CallArguments {
-    /// ring, halving-doubling, direct, tree or one-shot [default: by the cost table]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) algorithm: Option<Algorithm>,
-    /// Cost table to choose the algorithm by: measure, model or a file [default: measure]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) tuning: Option<PathBuf>,
-    /// Write the cost table of this run to a file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) write_tuning: Option<PathBuf>,
-}
-
 /// Message sizes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SizeArguments {
@@ -128,6 +114,17 @@ pub(crate) struct SizeArguments {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DataArguments {
     #[command(flatten)]
+    pub(crate) common: CommonArguments,
+    /// ring, halving-doubling, direct, tree or one-shot [default: by the cost table]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) algorithm: Option<Algorithm>,
+    /// Cost table to choose the algorithm by: measure, model or a file [default: measure]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tuning: Option<PathBuf>,
+    /// Write the cost table of this run to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_tuning: Option<PathBuf>,
+    #[command(flatten)]
     pub(crate) sizes: SizeArguments,
     /// f32, f64, f16, bf16, i8, i32, i64, u8, u32 or u64
     #[arg(long = "type", value_name = "TYPE", default_value = "f32")]
@@ -143,9 +140,11 @@ pub(crate) struct DataArguments {
     pub(crate) no_check: bool,
 }
 
-/// The reduction.
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct OpArguments {
+/// Options of the subcommands that reduce.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReductionArguments {
+    #[command(flatten)]
+    pub(crate) data: DataArguments,
     /// sum, prod, min, max or avg
     #[arg(long, default_value = "sum")]
     pub(crate) op: ReduceOp,
@@ -163,13 +162,7 @@ pub(crate) struct RootArguments {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AllReduceArguments {
     #[command(flatten)]
-    pub(crate) common: CommonArguments,
-    #[command(flatten)]
-    pub(crate) call: CallArguments,
-    #[command(flatten)]
-    pub(crate) data: DataArguments,
-    #[command(flatten)]
-    pub(crate) op: OpArguments,
+    pub(crate) reduction: ReductionArguments,
     /// All-reduces in flight at once, each of its part of the buffer
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=64))]
     pub(crate) channels: u16,
@@ -178,63 +171,22 @@ pub(crate) struct AllReduceArguments {
     pub(crate) limits: bool,
 }
 
-/// Reduce-scatter.
+/// Broadcast.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct ReduceScatterArguments {
-    #[command(flatten)]
-    pub(crate) common: CommonArguments,
-    #[command(flatten)]
-    pub(crate) call: CallArguments,
+pub(crate) struct BroadcastArguments {
     #[command(flatten)]
     pub(crate) data: DataArguments,
     #[command(flatten)]
-    pub(crate) op: OpArguments,
+    pub(crate) root: RootArguments,
 }
 
 /// Reduce.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ReduceArguments {
     #[command(flatten)]
-    pub(crate) common: CommonArguments,
-    #[command(flatten)]
-    pub(crate) call: CallArguments,
-    #[command(flatten)]
-    pub(crate) data: DataArguments,
-    #[command(flatten)]
-    pub(crate) op: OpArguments,
+    pub(crate) reduction: ReductionArguments,
     #[command(flatten)]
     pub(crate) root: RootArguments,
-}
-
-/// Broadcast.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct BroadcastArguments {
-    #[command(flatten)]
-    pub(crate) common: CommonArguments,
-    #[command(flatten)]
-    pub(crate) call: CallArguments,
-    #[command(flatten)]
-    pub(crate) data: DataArguments,
-    #[command(flatten)]
-    pub(crate) root: RootArguments,
-}
-
-/// What neither reduces nor has a root.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct GatherArguments {
-    #[command(flatten)]
-    pub(crate) common: CommonArguments,
-    #[command(flatten)]
-    pub(crate) call: CallArguments,
-    #[command(flatten)]
-    pub(crate) data: DataArguments,
-}
-
-/// Barrier.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct BarrierArguments {
-    #[command(flatten)]
-    pub(crate) common: CommonArguments,
 }
 
 /// Limits.

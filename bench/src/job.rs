@@ -7,7 +7,8 @@ use onepath_collectives::{Algorithm, DataType, ReduceOp};
 use onepath_topology::{Rank, WorldSize};
 
 use crate::arguments::{
-    CallArguments, Command, CommonArguments, DataArguments, Format, SizeArguments,
+    AllReduceArguments, BroadcastArguments, Command, CommonArguments, DataArguments, Format,
+    LimitsArguments, ReduceArguments, ReductionArguments, SizeArguments,
 };
 use crate::collective::{Collective, Place};
 use crate::join::TransportKind;
@@ -102,7 +103,6 @@ pub(crate) struct Job {
 struct Parts {
     work: Work,
     common: CommonArguments,
-    call: Option<CallArguments>,
     data: Option<DataArguments>,
     sizes: Option<SizeArguments>,
     op: ReduceOp,
@@ -113,55 +113,39 @@ struct Parts {
 
 impl Parts {
     fn new(work: Work, common: CommonArguments) -> Self {
-        let (call, data, sizes) = (None, None, None);
-        let (op, root, channels, limits) = (ReduceOp::Sum, 0, 1, false);
-        Self { work, common, call, data, sizes, op, root, channels, limits }
+        let (data, sizes, op) = (None, None, ReduceOp::Sum);
+        Self { work, common, data, sizes, op, root: 0, channels: 1, limits: false }
     }
 
-    fn collective(
-        collective: Collective,
-        common: CommonArguments,
-        call: CallArguments,
-        data: DataArguments,
-    ) -> Self {
-        let sizes = Some(data.sizes.clone());
-        let (call, data) = (Some(call), Some(data));
-        Self { call, data, sizes, ..Self::new(Work::Measure(collective), common) }
+    fn moving(collective: Collective, data: DataArguments) -> Self {
+        let (common, sizes) = (data.common.clone(), Some(data.sizes.clone()));
+        Self { data: Some(data), sizes, ..Self::new(Work::Measure(collective), common) }
+    }
+
+    fn reducing(collective: Collective, reduction: ReductionArguments) -> Self {
+        Self { op: reduction.op, ..Self::moving(collective, reduction.data) }
     }
 
     fn of(command: Command) -> Self {
         match command {
-            Command::Allreduce(a) => Self {
-                op: a.op.op,
-                channels: a.channels,
-                limits: a.limits,
-                ..Self::collective(Collective::AllReduce, a.common, a.call, a.data)
-            },
-            Command::Reducescatter(a) => Self {
-                op: a.op.op,
-                ..Self::collective(Collective::ReduceScatter, a.common, a.call, a.data)
-            },
-            Command::Allgather(a) => {
-                Self::collective(Collective::AllGather, a.common, a.call, a.data)
+            Command::Allreduce(AllReduceArguments { reduction, channels, limits }) => {
+                Self { channels, limits, ..Self::reducing(Collective::AllReduce, reduction) }
             }
-            Command::Broadcast(a) => Self {
-                root: a.root.root,
-                ..Self::collective(Collective::Broadcast, a.common, a.call, a.data)
-            },
-            Command::Reduce(a) => Self {
-                op: a.op.op,
-                root: a.root.root,
-                ..Self::collective(Collective::Reduce, a.common, a.call, a.data)
-            },
-            Command::Alltoall(a) => {
-                Self::collective(Collective::AllToAll, a.common, a.call, a.data)
+            Command::Reducescatter(reduction) => {
+                Self::reducing(Collective::ReduceScatter, reduction)
             }
-            Command::Sendrecv(a) => {
-                Self::collective(Collective::SendReceive, a.common, a.call, a.data)
+            Command::Allgather(data) => Self::moving(Collective::AllGather, data),
+            Command::Broadcast(BroadcastArguments { data, root }) => {
+                Self { root: root.root, ..Self::moving(Collective::Broadcast, data) }
             }
-            Command::Barrier(a) => Self::new(Work::Measure(Collective::Barrier), a.common),
-            Command::Limits(a) => {
-                Self { sizes: Some(a.sizes), ..Self::new(Work::Limits, a.common) }
+            Command::Reduce(ReduceArguments { reduction, root }) => {
+                Self { root: root.root, ..Self::reducing(Collective::Reduce, reduction) }
+            }
+            Command::Alltoall(data) => Self::moving(Collective::AllToAll, data),
+            Command::Sendrecv(data) => Self::moving(Collective::SendReceive, data),
+            Command::Barrier(common) => Self::new(Work::Measure(Collective::Barrier), common),
+            Command::Limits(LimitsArguments { common, sizes }) => {
+                Self { sizes: Some(sizes), ..Self::new(Work::Limits, common) }
             }
         }
     }
@@ -176,27 +160,28 @@ impl Job {
         if !world.contains(root) {
             return Err(JobError::Root { root: parts.root, world });
         }
-        let data_type = parts.data.as_ref().map_or(DataType::F32, |data| data.data_type);
-        let (CommonArguments { format, .. }, call) = (&parts.common, parts.call.clone());
+        let data = parts.data.as_ref();
+        let data_type = data.map_or(DataType::F32, |data| data.data_type);
+        let format = parts.common.format;
         let job = Self {
             world,
             root,
             counts: parts.counts(data_type, world)?,
-            places: parts.places(*format)?,
+            places: parts.places(format)?,
             data_type,
             work: parts.work,
             transport: parts.common.transport,
             subflows: parts.common.subflows,
-            algorithm: call.as_ref().and_then(|call| call.algorithm),
-            tuning: call.as_ref().and_then(|call| call.tuning.clone()),
-            write_tuning: call.and_then(|call| call.write_tuning),
+            algorithm: data.and_then(|data| data.algorithm),
+            tuning: data.and_then(|data| data.tuning.clone()),
+            write_tuning: data.and_then(|data| data.write_tuning.clone()),
             channels: usize::from(parts.channels),
             limits: parts.limits,
             op: parts.op,
-            check: !parts.data.as_ref().is_some_and(|data| data.no_check),
+            check: !data.is_some_and(|data| data.no_check),
             iterations: parts.common.iterations,
             warm_up: parts.common.warmup,
-            format: *format,
+            format,
             seed: parts.common.seed,
             timeout: Duration::from_secs(parts.common.timeout),
             insecure: parts.common.insecure,
