@@ -1,7 +1,8 @@
 //! A rank's calls allocate nothing once each of their shapes has been seen.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "../../transport/tests/support/counting.rs"]
+mod counting;
+
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -10,41 +11,6 @@ use onepath_collectives::{
     Algorithm, Builder, CollectiveError, Communicator, ReduceOp, TransportKind, TuningSource,
 };
 use onepath_topology::{Rank, WorldSize};
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The system's allocator, counting per thread: the control thread may allocate.
-struct Counting;
-
-fn count() {
-    // A thread that is ending has no counter any more, and nothing to measure.
-    let _ = ALLOCATIONS.try_with(|counter| counter.set(counter.get() + 1));
-}
-
-// SAFETY: every call is passed to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's contract is the one of the system's allocator.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, bytes) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const RANKS: usize = 2;
 
@@ -79,11 +45,11 @@ fn world(transport: TransportKind, body: impl Fn(&Communicator) + Sync) {
 
 /// Allocations of this thread in `rounds` runs of `body`.
 fn allocations(rounds: usize, mut body: impl FnMut() -> Result<(), CollectiveError>) -> u64 {
-    let before = ALLOCATIONS.get();
+    let before = counting::allocations();
     for _ in 0..rounds {
         body().expect("both ranks are there");
     }
-    ALLOCATIONS.get() - before
+    counting::allocations() - before
 }
 
 #[test]

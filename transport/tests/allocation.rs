@@ -1,11 +1,12 @@
 //! No transport allocates in the steady state.
 
+#[path = "support/counting.rs"]
+mod counting;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
+use counting::allocations;
 use onepath_topology::Nanos;
 use onepath_transport::Activity;
 use onepath_transport::flow::{Memory, Posting};
@@ -14,41 +15,6 @@ use onepath_transport::wire::OperationId;
 use support::plans::{adding, ring_all_reduce};
 use support::rank::{RankEnd, run};
 use support::worlds::{self, World};
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The system's allocator, counting per thread.
-struct Counting;
-
-fn count() {
-    // A thread that is ending has no counter any more, and nothing to measure.
-    let _ = ALLOCATIONS.try_with(|c| c.set(c.get() + 1));
-}
-
-// SAFETY: every call is passed to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's contract is the one of the system's allocator.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, bytes) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const ELEMENTS: usize = 100_000;
 
@@ -89,11 +55,11 @@ fn no_allocation_after_warm_up(world: World) {
         for number in 0..10 {
             reduce(&mut end, number, &plan, &input, &mut output);
         }
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         for number in 10..60 {
             reduce(&mut end, number, &plan, &input, &mut output);
         }
-        ALLOCATIONS.get() - before
+        allocations() - before
     });
     assert_eq!(counts, vec![0; ranks]);
 }
@@ -115,7 +81,7 @@ fn the_router_reduces_without_allocating() {
 
 #[test]
 fn the_counter_counts() {
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     drop(std::hint::black_box(vec![1_u8; 100]));
-    assert_eq!(ALLOCATIONS.get() - before, 1);
+    assert_eq!(allocations() - before, 1);
 }
