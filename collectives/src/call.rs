@@ -5,57 +5,8 @@ use std::fmt;
 use onepath_topology::Rank;
 use onepath_transport::wire::Signature;
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Class, Collective};
 use crate::types::{DataType, ReduceOp};
-
-/// The kinds of calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum CallKind {
-    /// Every rank gets the reduction of all buffers.
-    AllReduce = 0,
-    /// Every rank gets its segment of the reduction.
-    ReduceScatter = 1,
-    /// Every rank gets all buffers, in rank order.
-    AllGather = 2,
-    /// Every rank gets the root's buffer.
-    Broadcast = 3,
-    /// The root gets the reduction of all buffers.
-    Reduce = 4,
-    /// Every rank gets its segment of every buffer.
-    AllToAll = 5,
-    /// No rank returns before all have called.
-    Barrier = 6,
-    /// One rank sends to another.
-    PointToPoint = 7,
-}
-
-impl CallKind {
-    const ALL: [Self; 8] = [
-        Self::AllReduce,
-        Self::ReduceScatter,
-        Self::AllGather,
-        Self::Broadcast,
-        Self::Reduce,
-        Self::AllToAll,
-        Self::Barrier,
-        Self::PointToPoint,
-    ];
-
-    /// Its name in messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AllReduce => "all_reduce",
-            Self::ReduceScatter => "reduce_scatter",
-            Self::AllGather => "all_gather",
-            Self::Broadcast => "broadcast",
-            Self::Reduce => "reduce",
-            Self::AllToAll => "all_to_all",
-            Self::Barrier => "barrier",
-            Self::PointToPoint => "send/recv",
-        }
-    }
-}
 
 /// Two ranks' calls that should be the same and are not. All ranks tell it in the same words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,48 +55,52 @@ impl fmt::Display for CallMismatch {
 /// One call as all its ranks must make it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallDescription {
-    /// What is called.
-    pub kind: CallKind,
+    /// What is called; nothing for a transfer from one rank to another.
+    pub collective: Option<Collective>,
     /// Type of the elements.
     pub data_type: DataType,
     /// How they are combined, where they are.
     pub op: Option<ReduceOp>,
     /// How it is done.
     pub algorithm: Algorithm,
-    /// The root, where there is one.
-    pub root: Option<Rank>,
     /// Elements, as the call counts them.
     pub count: u64,
 }
 
+/// The class of a transfer, after those of the collectives.
+const TRANSFER: u8 = Class::ALL.len() as u8;
 const NOTHING: u8 = 0xFF;
 const NO_ROOT: u32 = u32::MAX;
 
 impl CallDescription {
-    /// Packs the description: kind, type, reduction and algorithm a byte each, then the root; and
+    /// Packs the description: class, type, reduction and algorithm a byte each, then the root; and
     /// the count.
     pub fn signature(&self) -> Signature {
         let bytes = [
-            self.kind as u8,
+            self.collective.map_or(TRANSFER, |collective| collective.class() as u8),
             self.data_type as u8,
             self.op.map_or(NOTHING, |op| op as u8),
             self.algorithm.wire(),
         ];
-        let root = self.root.map_or(NO_ROOT, Rank::number);
+        let root = self.collective.and_then(Collective::root).map_or(NO_ROOT, Rank::number);
         let low = u64::from(u32::from_le_bytes(bytes));
         Signature([low | u64::from(root) << 32, self.count])
     }
 
     /// Reads a packed description; nothing if a peer sent bytes that name no call.
     pub fn from_signature(signature: Signature) -> Option<Self> {
-        let [kind, data_type, op, algorithm] = (signature.0[0] as u32).to_le_bytes();
+        let [class, data_type, op, algorithm] = (signature.0[0] as u32).to_le_bytes();
         let root = (signature.0[0] >> 32) as u32;
+        let root = (root != NO_ROOT).then_some(Rank::new(root));
         Some(Self {
-            kind: CallKind::ALL.get(usize::from(kind)).copied()?,
+            collective: match Class::ALL.get(usize::from(class)) {
+                Some(class) => Some(class.with_root(root)?),
+                None if class == TRANSFER && root.is_none() => None,
+                None => return None,
+            },
             data_type: DataType::from_wire(data_type)?,
             op: if op == NOTHING { None } else { Some(ReduceOp::from_wire(op)?) },
             algorithm: Algorithm::from_wire(algorithm)?,
-            root: (root != NO_ROOT).then_some(Rank::new(root)),
             count: signature.0[1],
         })
     }
@@ -153,11 +108,12 @@ impl CallDescription {
 
 impl fmt::Display for CallDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} {}", self.kind.name(), self.count, self.data_type)?;
+        let name = self.collective.map_or("send/recv", |collective| collective.class().name());
+        write!(f, "{name} of {} {}", self.count, self.data_type)?;
         if let Some(op) = self.op {
             write!(f, ", {op}")?;
         }
-        if let Some(root) = self.root {
+        if let Some(root) = self.collective.and_then(Collective::root) {
             write!(f, ", root {root}")?;
         }
         write!(f, ", {}", self.algorithm)
@@ -171,11 +127,10 @@ pub(crate) mod tests {
     /// Some call of `count` elements.
     pub(crate) fn call(algorithm: Algorithm, count: u64) -> CallDescription {
         CallDescription {
-            kind: CallKind::AllReduce,
+            collective: Some(Collective::AllReduce),
             data_type: DataType::U32,
             op: Some(ReduceOp::Sum),
             algorithm,
-            root: None,
             count,
         }
     }
@@ -197,18 +152,35 @@ pub(crate) mod tests {
 
     #[test]
     fn a_description_survives_packing() {
-        for op in [None, Some(ReduceOp::Avg)] {
-            for root in [None, Some(Rank::new(3))] {
+        let root = Rank::new(3);
+        let classes = Class::ALL.into_iter();
+        let collectives =
+            classes.filter_map(|class| class.with_root(None).or(class.with_root(Some(root))));
+        for collective in collectives.map(Some).chain([None]) {
+            for op in [None, Some(ReduceOp::Avg)] {
                 let call = CallDescription {
-                    kind: CallKind::Reduce,
-                    data_type: DataType::Bf16,
+                    collective,
                     op,
-                    algorithm: Algorithm::Tree,
-                    root,
-                    count: 1 << 40,
+                    data_type: DataType::Bf16,
+                    ..call(Algorithm::Tree, 1 << 40)
                 };
                 assert_eq!(CallDescription::from_signature(call.signature()), Some(call));
             }
+        }
+    }
+
+    #[test]
+    fn a_root_where_there_is_none_and_none_where_there_is_one_are_no_call() {
+        let rootless = call(Algorithm::Ring, 1).signature().0;
+        let root = CallDescription {
+            collective: Some(Collective::Broadcast { root: Rank::new(3) }),
+            ..call(Algorithm::Ring, 1)
+        };
+        let rooted = root.signature().0;
+        let low = u64::from(u32::MAX);
+        for (class, root) in [(rootless, rooted), (rooted, rootless)] {
+            let words = [class[0] & low | root[0] & !low, 1];
+            assert_eq!(CallDescription::from_signature(Signature(words)), None);
         }
     }
 

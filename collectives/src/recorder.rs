@@ -6,7 +6,7 @@ use std::path::Path;
 
 use onepath_topology::{Nanos, Rank};
 
-use crate::call::{CallDescription, CallKind};
+use crate::call::CallDescription;
 use crate::error::CollectiveError;
 
 /// Operations that are kept.
@@ -68,9 +68,7 @@ impl Recorder {
 
     /// The collective with this number, while it is recorded.
     pub(crate) fn collective(&self, number: u64) -> Option<CallDescription> {
-        let is_it = |record: &&Record| {
-            record.number == number && record.call.kind != CallKind::PointToPoint
-        };
+        let is_it = |record: &&Record| record.number == number && record.call.collective.is_some();
         self.records.iter().find(is_it).map(|record| record.call)
     }
 
@@ -111,16 +109,15 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::CallKind;
+    use crate::algorithm::Collective;
     use crate::{Algorithm, DataType};
 
     fn call(count: u64) -> CallDescription {
         CallDescription {
-            kind: CallKind::Broadcast,
+            collective: Some(Collective::Broadcast { root: Rank::new(1) }),
             data_type: DataType::U8,
             op: None,
             algorithm: Algorithm::Tree,
-            root: Some(Rank::new(1)),
             count,
         }
     }

@@ -60,25 +60,26 @@ impl Collective {
 /// A collective without its root: what supported algorithms and costs depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[repr(u8)]
 pub enum Class {
     /// See [`Collective::AllReduce`].
-    AllReduce,
+    AllReduce = 0,
     /// See [`Collective::ReduceScatter`].
-    ReduceScatter,
+    ReduceScatter = 1,
     /// See [`Collective::AllGather`].
-    AllGather,
+    AllGather = 2,
     /// See [`Collective::Broadcast`].
-    Broadcast,
+    Broadcast = 3,
     /// See [`Collective::Reduce`].
-    Reduce,
+    Reduce = 4,
     /// See [`Collective::AllToAll`].
-    AllToAll,
+    AllToAll = 5,
     /// See [`Collective::Barrier`].
-    Barrier,
+    Barrier = 6,
 }
 
 impl Class {
-    /// Every class.
+    /// Every class, in the order of their wire numbers.
     pub const ALL: [Self; 7] = [
         Self::AllReduce,
         Self::ReduceScatter,
@@ -89,7 +90,21 @@ impl Class {
         Self::Barrier,
     ];
 
-    /// Its name, as tables spell it.
+    /// The collective of this class; nothing if it needs a root that is not given, or has none.
+    pub(crate) const fn with_root(self, root: Option<Rank>) -> Option<Collective> {
+        Some(match (self, root) {
+            (Self::AllReduce, None) => Collective::AllReduce,
+            (Self::ReduceScatter, None) => Collective::ReduceScatter,
+            (Self::AllGather, None) => Collective::AllGather,
+            (Self::Broadcast, Some(root)) => Collective::Broadcast { root },
+            (Self::Reduce, Some(root)) => Collective::Reduce { root },
+            (Self::AllToAll, None) => Collective::AllToAll,
+            (Self::Barrier, None) => Collective::Barrier,
+            _ => return None,
+        })
+    }
+
+    /// Its name, as tables and messages spell it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::AllReduce => "all_reduce",

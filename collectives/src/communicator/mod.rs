@@ -143,9 +143,9 @@ impl Communicator {
         self.group.as_ref().map_or(&[], |group| group.endpoint.addresses())
     }
 
-    /// What came to those addresses and, where this rank hosted the rendezvous, to that one, by what
-    /// became of it. The same for all communicators that stem from one world; nothing without a
-    /// control plane.
+    /// What came to those addresses and, where this rank hosted the rendezvous, to that one, by
+    /// what became of it. The same for all communicators that stem from one world; nothing without
+    /// a control plane.
     pub fn connection_counters(&self) -> Option<Arc<Counters>> {
         self.group.as_ref().map(|group| Arc::clone(group.endpoint.counters()))
     }

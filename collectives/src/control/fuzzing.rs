@@ -11,8 +11,8 @@ use super::message::{MAX_FRAME_BYTES, Message};
 use super::progress::{OldestOperation, Progress};
 use super::rank_set::RankSet;
 use super::reason::AbortReason;
-use crate::algorithm::Algorithm;
-use crate::call::{CallDescription, CallKind, CallMismatch};
+use crate::algorithm::{Algorithm, Collective};
+use crate::call::{CallDescription, CallMismatch};
 use crate::types::{DataType, ReduceOp};
 
 /// Reads a hello, which has one form: what was read is written with the same bytes.
@@ -39,11 +39,10 @@ pub fn hello_answer(bytes: &[u8]) {
 pub fn control_message_examples() -> Vec<Vec<u8>> {
     let world = WorldSize::new(11).expect("eleven ranks are a world");
     let call = CallDescription {
-        kind: CallKind::AllReduce,
+        collective: Some(Collective::AllReduce),
         data_type: DataType::F32,
         op: Some(ReduceOp::Sum),
         algorithm: Algorithm::Ring,
-        root: None,
         count: 5,
     };
     let (rank, other) = (Rank::new(2), (Rank::new(10), CallDescription { count: 6, ..call }));

@@ -6,7 +6,7 @@ use onepath_transport::plan::{
 };
 
 use crate::algorithm::{Algorithm, Call, Collective};
-use crate::call::{CallDescription, CallKind};
+use crate::call::CallDescription;
 use crate::types::{DataType, ReduceOp};
 
 /// Who takes part.
@@ -40,19 +40,6 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(super) fn kind(&self) -> CallKind {
-        let Target::Collective(collective) = self.target else { return CallKind::PointToPoint };
-        match collective {
-            Collective::AllReduce => CallKind::AllReduce,
-            Collective::ReduceScatter => CallKind::ReduceScatter,
-            Collective::AllGather => CallKind::AllGather,
-            Collective::Broadcast { .. } => CallKind::Broadcast,
-            Collective::Reduce { .. } => CallKind::Reduce,
-            Collective::AllToAll => CallKind::AllToAll,
-            Collective::Barrier => CallKind::Barrier,
-        }
-    }
-
     /// Bytes that the call counts.
     pub(super) fn bytes(&self) -> usize {
         self.count * self.data_type.size()
@@ -71,18 +58,15 @@ impl Request {
     }
 
     pub(super) fn description(&self, algorithm: Algorithm) -> CallDescription {
-        let root = match self.target {
-            Target::Collective(Collective::Broadcast { root } | Collective::Reduce { root }) => {
-                Some(root)
-            }
-            _ => None,
+        let collective = match self.target {
+            Target::Collective(collective) => Some(collective),
+            Target::Send(_) | Target::Receive(_) => None,
         };
         CallDescription {
-            kind: self.kind(),
+            collective,
             data_type: self.data_type,
             op: self.op,
             algorithm,
-            root,
             count: self.count as u64,
         }
     }
