@@ -167,12 +167,16 @@ impl Communicator {
         result
     }
 
-    /// Starts a call of a scope.
+    /// Starts a call of a scope, and sends what can be sent at once: the caller may not come back
+    /// soon.
     fn start(&self, request: &Request) -> Result<Ticket, CollectiveError> {
+        let mut engine = self.engine.borrow_mut();
         // SAFETY: the buffers are borrowed for `'env`, beyond the end of the scope, which returns
         // only after `finish_all` has completed all or failed, and unwinds only past its guard,
         // which ends the communicator: the engine touches them no more then (see `scope`).
-        unsafe { self.engine.borrow_mut().start(request) }
+        let ticket = unsafe { engine.start(request)? };
+        engine.step()?;
+        Ok(ticket)
     }
 
     fn finish(&self, ticket: &Ticket) -> Result<(), CollectiveError> {
@@ -181,12 +185,12 @@ impl Communicator {
 
     fn test(&self, ticket: &Ticket) -> Result<bool, CollectiveError> {
         let mut engine = self.engine.borrow_mut();
-        engine.progress()?;
+        engine.step()?;
         Ok(engine.is_complete(ticket))
     }
 
     fn progress(&self) -> Result<(), CollectiveError> {
-        self.engine.borrow_mut().progress().map(|_| ())
+        self.engine.borrow_mut().step()
     }
 
     fn finish_all(&self) -> Result<(), CollectiveError> {

@@ -23,7 +23,8 @@ use crate::types::{Element, ReduceOp};
 use super::lent::Lent;
 use super::{Communicator, Unwinding};
 
-/// Starts calls that run while the caller does something else. Made by [`Communicator::scope`].
+/// Starts calls that are in flight together while the caller does something else, and move whenever
+/// it comes back (see [`Handle`] on progress). Made by [`Communicator::scope`].
 #[derive(Debug)]
 pub struct Scope<'scope, 'env: 'scope> {
     communicator: &'scope Communicator,
@@ -33,6 +34,15 @@ pub struct Scope<'scope, 'env: 'scope> {
 
 /// A call in flight that returns `B`, its output buffer (of a send: its input), when it is waited
 /// for.
+///
+/// **Progress is weak**, as MPI calls it: calls in flight move while this rank is inside a call of
+/// their communicator (a start, [`wait`](Self::wait), [`test`](Self::test), [`Scope::progress`],
+/// the end of the scope, any blocking call) and not in between; no thread of ours drives them. A
+/// start hands over what sockets and rings take at once, which is all of a small message. A large
+/// one stands still while the caller computes, also on the ranks that wait for this one's part. So
+/// call `progress` every so often in a long computation, as the example `data_parallel` does, or
+/// move the communicator to a thread of its own, which it may as it is [`Send`]. Being slow is no
+/// danger: heartbeats come from another thread, and a rank that computes is late, not dead.
 ///
 /// Dropping or forgetting a handle neither cancels the call nor ends its use of the buffer: the end
 /// of the scope waits for it and returns its error.
@@ -46,7 +56,7 @@ pub struct Handle<'scope, B> {
 
 impl<B> Handle<'_, B> {
     /// Moves the calls in flight a step further; whether this one has ended. `wait` then returns
-    /// at once.
+    /// at once. Finds dead ranks, aborts and time-outs as `wait` does.
     pub fn test(&self) -> Result<bool, CollectiveError> {
         self.communicator.test(&self.ticket)
     }
@@ -148,7 +158,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         Ok(Handle { communicator: self.communicator, ticket, buffer })
     }
 
-    /// Moves the calls in flight a step further.
+    /// Moves the calls in flight a step further, all of them; for long computations between starts
+    /// and waits (see [`Handle`] on progress).
     pub fn progress(&self) -> Result<(), CollectiveError> {
         self.communicator.progress()
     }

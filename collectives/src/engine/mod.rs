@@ -41,6 +41,9 @@ use scratch::ScratchPool;
 use watch::Oldest;
 pub(crate) use watch::Watch;
 
+/// How often a caller that only tests its calls looks for failures.
+const CHECK_INTERVAL: Nanos = Nanos::millis(10);
+
 /// What an engine needs to know.
 #[derive(Debug)]
 pub(crate) struct EngineConfig {
@@ -74,6 +77,8 @@ pub(crate) struct Engine {
     recorder: Recorder,
     watch: Watch,
     clock: Clock,
+    /// When `step` last looked for failures.
+    checked: Nanos,
     next_collective: u64,
     sends: Vec<u64>,
     receives: Vec<u64>,
@@ -101,6 +106,7 @@ impl Engine {
             recorder: Recorder::new(),
             watch,
             clock: Clock::new(),
+            checked: Nanos(0),
             next_collective: 0,
             sends: vec![0; ranks],
             receives: vec![0; ranks],
@@ -215,6 +221,19 @@ impl Engine {
             Ok(activity) => Ok(activity),
             Err(error) => Err(self.fail(&error)),
         }
+    }
+
+    /// Moves what can move, for a caller that does something else in between. Looks now and then
+    /// for failures that no connection shows: such a caller may never wait.
+    pub(crate) fn step(&mut self) -> Result<(), CollectiveError> {
+        if self.progress()? == Activity::Idle {
+            let now = self.clock.now(Resolution::Coarse);
+            if now.since(self.checked) >= CHECK_INTERVAL {
+                self.checked = now;
+                self.check()?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the operation has ended.

@@ -2,7 +2,8 @@
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use onepath_collectives::communicator::TransportKind;
 use onepath_collectives::{Algorithm, ReduceOp};
@@ -10,6 +11,7 @@ use onepath_tests::mixed::Mixed;
 use onepath_tests::oracle::{Pools, hash};
 use onepath_tests::seed;
 use onepath_tests::world::World;
+use onepath_topology::Rank;
 
 const LIMIT: Duration = Duration::from_mins(3);
 
@@ -94,6 +96,33 @@ fn handles_that_are_moved_dropped_or_forgotten_leave_the_right_result_at_the_end
                 assert_eq!(whole, Ok(true), "round {round}");
                 assert!(buffers.iter().flatten().all(|&element| element == 3), "round {round}");
             }
+        });
+    }
+}
+
+#[test]
+fn a_small_message_arrives_while_its_sender_makes_no_further_call() {
+    for transport in [TransportKind::Tcp, TransportKind::Local] {
+        let arrived = AtomicBool::new(false);
+        World::new("send and compute", 2, transport).run(|seat| {
+            let communicator = &seat.communicator;
+            if communicator.rank().number() == 1 {
+                let mut buffer = [0_u8; 1_000];
+                communicator.recv(&mut buffer, Rank::new(0)).expect("rank 0 sends");
+                assert_eq!(buffer, [7; 1_000]);
+                arrived.store(true, Ordering::Relaxed);
+                return;
+            }
+            let start = Instant::now();
+            let sent = communicator.scope(|scope| {
+                let handle = scope.send(&[7_u8; 1_000], Rank::new(1))?;
+                while !arrived.load(Ordering::Relaxed) {
+                    assert!(start.elapsed() < Duration::from_secs(20), "nothing was sent");
+                    std::thread::yield_now();
+                }
+                handle.wait().map(|_| ())
+            });
+            sent.expect("rank 1 receives");
         });
     }
 }

@@ -5,6 +5,7 @@
 
 mod abort;
 mod death;
+mod in_flight;
 mod late;
 mod mismatch;
 mod strangers;
