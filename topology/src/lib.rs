@@ -5,9 +5,16 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`units`] | [`Bytes`], [`Nanos`], [`Bandwidth`]: quantities with their unit in the type |
+//! | [`fabric`] | leaves, spines, links, rails; the paths between two leaves |
+//! | [`assign`] | which bytes of which flow take which path: the splitters and what they are compared with |
+//! | [`load`] | what an assignment puts on every link, and the best that any routing could reach |
 //! | [`rank`] | [`Rank`] and [`WorldSize`]: who takes part |
 #![forbid(unsafe_code)]
 
+pub mod assign;
+pub mod fabric;
+
+mod number;
 pub mod rank;
 pub mod units;
 
