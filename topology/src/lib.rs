@@ -13,6 +13,7 @@
 
 pub mod assign;
 pub mod fabric;
+pub mod load;
 
 mod number;
 pub mod rank;

@@ -11,16 +11,21 @@
 //!
 //! # Guarantees
 //!
-//! A *group* is what a source sends to one leaf, tied to one rail (or to none). For each group, with
-//! paths of equal capacity, `equal` and `line` put on every path what the ideal spray puts there,
-//! within one cut unit (a byte) a piece for `equal` and within one unit in all for `line`; `line`
-//! does so in proportion to capacity too. Since that holds for every group alone, it holds for
-//! every link under any mix of sources and destinations: **no link carries more than under the
-//! ideal spray of the same table, plus one unit for each piece (`equal`) or each group (`line`)
-//! that crosses it.** The comparison is with the spray *of the same table*: in proportion to
-//! capacity where capacities differ. Uniform spraying over unequal paths can be better than that
-//! for particular demands, as no scheme that looks at one pair of leaves can know what the others
-//! send; what can be reached at all is [`crate::load::optimum``].
+//! A *group* is what a source sends to one leaf, tied to one rail (or to none). For each group,
+//! `line` puts on every path what the ideal spray puts there, in proportion to capacity, within one
+//! byte in all. `equal` does so on paths of equal capacity, within one byte a subflow. (With a cut
+//! unit above one byte: within a unit and a byte, and a unit a subflow.) Since that holds for every
+//! group alone, it holds for every link under any mix of sources and destinations: **no uplink,
+//! downlink or sending host's link carries more than under the ideal spray of the same table, but
+//! for one byte for each group (`line`) or each subflow (`equal`) that crosses it.** Two limits:
+//!
+//! - The comparison is with the spray *of the same table*: in proportion to capacity where
+//!   capacities differ. Uniform spraying over unequal paths can be better than that for particular
+//!   demands, as no scheme that looks at one pair of leaves can know what the others send. What can
+//!   be reached at all is [`crate::load::optimum`].
+//! - A receiving host's links carry the same as under the spray when there is one rail, or flows
+//!   are tied to rails. Otherwise a group is even over the rails, but a single flow in it may lie
+//!   whole on one.
 
 mod coloured;
 mod demand;

@@ -251,7 +251,14 @@ fn the_same_seed_gives_the_same_pieces_on_every_machine() {
             (piece.flow, path.0, piece.offset.0, piece.bytes.0)
         })
         .collect();
-    let recorded: [(u32, u32, u64, u64); 0] = [];
+    let recorded = [
+        (3, 3, 0, 1000),
+        (0, 3, 0, 333),
+        (0, 2, 333, 667),
+        (2, 2, 0, 666),
+        (2, 0, 666, 334),
+        (1, 0, 0, 1000),
+    ];
     assert_eq!(found, recorded);
 }
 
