@@ -39,7 +39,7 @@ pub fn leaf_key(seed: Seed, leaf: LeafId) -> [u64; 2] {
     [random.next(), random.next()]
 }
 
-/// SipHash-2-4 (Aumasson, Bernstein: "SipHash: a fast short-input PRF", 2012) of 16 bytes.
+/// SipHash-2-4 of 16 bytes (Aumasson, Bernstein, INDOCRYPT 2012).
 fn siphash(key: [u64; 2], words: [u64; 2]) -> u64 {
     let mut state = [
         key[0] ^ 0x736f_6d65_7073_6575,
@@ -50,11 +50,14 @@ fn siphash(key: [u64; 2], words: [u64; 2]) -> u64 {
     // The last word holds the length in its highest byte.
     for word in [words[0], words[1], 16 << 56] {
         state[3] ^= word;
-        (0..2).for_each(|_| round(&mut state));
+        round(&mut state);
+        round(&mut state);
         state[0] ^= word;
     }
     state[2] ^= 0xff;
-    (0..4).for_each(|_| round(&mut state));
+    for _ in 0..4 {
+        round(&mut state);
+    }
     state[0] ^ state[1] ^ state[2] ^ state[3]
 }
 
@@ -75,7 +78,7 @@ const fn round(v: &mut [u64; 4]) {
 /// of next hops (`fib_select_multipath`).
 pub(super) fn select(paths: &[Candidate], hash: u32) -> PathId {
     let total: u128 = paths.iter().map(|path| u128::from(path.weight)).sum();
-    let mark = u128::from(hash) * total >> 32;
+    let mark = (u128::from(hash) * total) >> 32;
     let mut upper = 0;
     for path in paths {
         upper += u128::from(path.weight);

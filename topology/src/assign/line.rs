@@ -77,7 +77,9 @@ impl<'p> Line<'p> {
 /// Lays `flows` of one source over `paths`.
 pub(super) fn assign(set: &StepSet, flows: &[u32], paths: &[Candidate], out: &mut Vec<Piece>) {
     if let [only] = paths {
-        flows.iter().for_each(|&flow| push_whole(set, flow, Some(only.path), out));
+        for &flow in flows {
+            push_whole(set, flow, Some(only.path), out);
+        }
         return;
     }
     let bytes = flows.iter().map(|&flow| set.flows[flow as usize].bytes.0).sum();

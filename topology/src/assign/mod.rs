@@ -138,7 +138,9 @@ impl Scheme {
         let mut state = State::default();
         for group in group::shuffled(set, &mut random) {
             if group.leaf == set.leaf {
-                group.flows.iter().for_each(|&flow| group::push_whole(set, flow, None, pieces));
+                for &flow in &group.flows {
+                    group::push_whole(set, flow, None, pieces);
+                }
                 continue;
             }
             let mut paths = group::candidates(table, group.leaf, group.rail)?;

@@ -51,7 +51,7 @@ impl Turn {
     }
 }
 
-/// Destination-based rotation (McClure et al., "Load Balancing for AI Training Workloads", 2025):
+/// Destination-based rotation (`McClure` et al., "Load Balancing for AI Training Workloads", 2025):
 /// what goes to one destination host takes the paths in turn, each destination with a pointer of
 /// its own that starts anywhere.
 #[derive(Debug, Default)]

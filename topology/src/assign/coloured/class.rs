@@ -107,11 +107,15 @@ fn quotas(paths: &[Candidate], degree: usize) -> (Vec<usize>, Vec<Candidate>) {
 fn largest_matchings(edges: &[Edge], colour: &[u32], count: usize) -> (Vec<Edge>, Vec<Edge>) {
     let colours = colour.iter().max().map_or(0, |most| *most as usize + 1);
     let mut sizes = vec![0_usize; colours];
-    colour.iter().for_each(|&colour| sizes[colour as usize] += 1);
+    for &colour in colour {
+        sizes[colour as usize] += 1;
+    }
     let mut order: Vec<usize> = (0..colours).collect();
     order.sort_by_key(|&colour| (std::cmp::Reverse(sizes[colour]), colour));
     let mut taken = vec![false; colours];
-    order.iter().take(count).for_each(|&colour| taken[colour] = true);
+    for &colour in order.iter().take(count) {
+        taken[colour] = true;
+    }
     let split = edges.iter().zip(colour).partition::<Vec<_>, _>(|(_, c)| taken[**c as usize]);
     let flows = |part: Vec<(&Edge, &u32)>| part.into_iter().map(|(edge, _)| *edge).collect();
     (flows(split.0), flows(split.1))

@@ -16,7 +16,9 @@ impl Graph {
     /// The degree of each vertex of a side (0 left, 1 right).
     pub(super) fn degrees(&self, side: usize) -> Vec<usize> {
         let mut degrees = vec![0; self.vertices[side]];
-        self.edges.iter().for_each(|ends| degrees[ends[side] as usize] += 1);
+        for ends in &self.edges {
+            degrees[ends[side] as usize] += 1;
+        }
         degrees
     }
 
@@ -115,7 +117,9 @@ impl<'g> Table<'g> {
             vertex = self.graph.edges[edge as usize][side];
             colour = if colour == first { second } else { first };
         }
-        path.iter().for_each(|&edge| self.clear(edge));
+        for &edge in &path {
+            self.clear(edge);
+        }
         for (index, &edge) in path.iter().enumerate() {
             self.set(edge, if index % 2 == 0 { second } else { first });
         }

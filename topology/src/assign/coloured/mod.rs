@@ -79,7 +79,9 @@ fn place(
     let mut chosen: Vec<Vec<Placed>> =
         classes.iter().map(|class| class.lined(sets, random)).collect();
     let mut loads = Loads::new(sets, tables);
-    chosen.iter().for_each(|placed| loads.add(placed, 1.0));
+    for placed in &chosen {
+        loads.add(placed, 1.0);
+    }
     let most = loads.max() * (1.0 + 1.0 / NEARLY_EQUAL as f64);
     for (class, chosen) in classes.iter().zip(&mut chosen).take(MAX_CLASSES) {
         let Some(coloured) = class.coloured(sets, random) else {
@@ -112,14 +114,13 @@ fn classes(sets: &[StepSet], tables: &PathTables) -> Result<Vec<Class>, AssignEr
                 continue;
             }
             let key = (set.leaf, flow.leaf, flow.rail);
-            let class = match paths_of.get(&key) {
-                Some(&class) => class,
-                None => {
-                    let paths = group::candidates(table, flow.leaf, flow.rail)?;
-                    let class = class_of(paths, &mut numbers, &mut by_paths);
-                    paths_of.insert(key, class);
-                    class
-                }
+            let class = if let Some(&class) = paths_of.get(&key) {
+                class
+            } else {
+                let paths = group::candidates(table, flow.leaf, flow.rail)?;
+                let class = class_of(paths, &mut numbers, &mut by_paths);
+                paths_of.insert(key, class);
+                class
             };
             let (set, flow_index) = (set_index as u32, index as u32);
             let (from, to, size) = (key.0, key.1, flow.bytes.0);
