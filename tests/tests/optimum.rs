@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use microlp::{ComparisonOp, LinearExpr, OptimizationDirection, Problem, Variable};
+use microlp::{ComparisonOp, LinearExpr, OptimizationDirection, Problem, SolveOutcome, Variable};
 use onepath_topology::assign::StepSet;
 use onepath_topology::fabric::{HostId, LeafId, LeafSpine, Link, RailId, Shape, SpineId};
 use onepath_topology::load::optimum;
@@ -90,11 +90,16 @@ fn by_program(fabric: &LeafSpine, sets: &[StepSet]) -> f64 {
     for (link, variables) in over {
         let rate = fabric.rate(link).expect("dead links are left out").0;
         let mut load = LinearExpr::empty();
-        variables.into_iter().for_each(|variable| load.add(variable, 1.0));
+        for variable in variables {
+            load.add(variable, 1.0);
+        }
         load.add(time, -rate);
         problem.add_constraint(load, ComparisonOp::Le, 0.0);
     }
-    problem.solve().expect("every flow has a path").objective()
+    match problem.solve().expect("every flow has a path") {
+        SolveOutcome::Solution(solution) => solution.objective(),
+        SolveOutcome::Interrupted(why) => panic!("no limit was set: {why:?}"),
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn random_fabric(numbers: &mut Numbers, healthy: bool) -> LeafSpine {
     if healthy {
         return fabric;
     }
-    for _ in 0..1 + numbers.below(4) {
+    for _ in 0..=numbers.below(4) {
         let leaf = LeafId(numbers.below(u64::from(leaves)) as u32);
         // Spine 0 stays alive, so every pair has a path.
         let spine = SpineId(numbers.below(u64::from(spines)) as u32);
@@ -197,6 +197,25 @@ fn around_a_dead_cable_the_optimum_uses_the_other_spines_for_that_leaf_only() {
     // The spray puts 100 and 50 on the downlink of spine 1.
     let spray = seconds(&spray_of(&fabric, &sets, &fabric.tables()));
     assert!((spray - 1.5).abs() < 1e-9, "{spray}");
+}
+
+#[test]
+fn the_optimum_of_all_to_all_over_ten_leaves_with_broken_cables_is_proven() {
+    let mut fabric = LeafSpine::new(shape(10, 8, 2, 1)).expect("a fabric");
+    fabric.set_spine(SpineId(3), RailId(0), Some(Bandwidth(50.0)));
+    for (leaf, spine) in [(0, 1), (0, 2), (4, 7), (9, 0), (5, 1)] {
+        fabric.set_cable(LeafId(leaf), SpineId(spine), RailId(0), None);
+    }
+    let set = |host| {
+        let mut set = StepSet::new(HostId(host), fabric.leaf_of(HostId(host)));
+        for other in (0..fabric.hosts()).map(HostId).filter(|other| other.0 != host) {
+            set.push(other, fabric.leaf_of(other), Bytes(1000 + u64::from(host)));
+        }
+        set
+    };
+    let sets: Vec<StepSet> = (0..fabric.hosts()).map(set).collect();
+    let best = optimum(&fabric, &sets).expect("paths live");
+    assert!(best.is_proven(), "{best:?}");
 }
 
 #[test]
