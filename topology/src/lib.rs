@@ -6,8 +6,9 @@
 //! |---|---|
 //! | [`units`] | [`Bytes`], [`Nanos`], [`Bandwidth`]: quantities with their unit in the type |
 //! | [`fabric`] | leaves, spines, links, rails; the paths between two leaves |
-//! | [`assign`] | which bytes of which flow take which path: the splitters and what they are compared with |
+//! | [`assign`] | which bytes of which flow take which path: the splitters and their rivals |
 //! | [`load`] | what an assignment puts on every link, and the best that any routing could reach |
+//! | `number` | small arithmetic |
 //! | [`rank`] | [`Rank`] and [`WorldSize`]: who takes part |
 #![forbid(unsafe_code)]
 

@@ -3,9 +3,9 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `ids` | [`HostId`], [`LeafId`], [`SpineId`], [`RailId`], [`PathId`] |
-//! | `paths` | [`Path`], [`LeafPaths`] (one pair of leaves), [`PathTable`] (one source leaf), [`PathTables`] |
+//! | `paths` | [`Path`], [`LeafPaths`] of a pair, [`PathTable`] of a source leaf, [`PathTables`] |
 //! | `link` | [`Link`] and its dense number |
-//! | `leaf_spine` | [`LeafSpine`]: a two-layer fabric with rates, dead links, rails, oversubscription |
+//! | `leaf_spine` | [`LeafSpine`]: two layers with rates, dead links, rails, oversubscription |
 
 mod ids;
 mod leaf_spine;

@@ -77,10 +77,8 @@ pub enum OptimumError {
 /// far from the optimum it may be.
 pub fn optimum(fabric: &LeafSpine, sets: &[StepSet]) -> Result<Optimum, OptimumError> {
     let problem = Problem::new(fabric, sets)?;
-    let mut best = Optimum {
-        seconds: problem.time_of(&problem.spray()),
-        at_least: bounds::sides(&problem, fabric),
-    };
+    let mut best =
+        Optimum { seconds: problem.time_of(&problem.spray()), at_least: bounds::sides(&problem) };
     if best.is_proven() || simplex::entries(&problem) > simplex::MAX_ENTRIES {
         return Ok(best);
     }
