@@ -5,9 +5,18 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`units`] | [`Bytes`], [`Nanos`], [`Bandwidth`]: quantities with their unit in the type |
+//! | [`fabric`] | leaves, spines, links, rails; the paths between two leaves |
+//! | [`assign`] | which bytes of which flow take which path: the splitters and their rivals |
+//! | [`load`] | what an assignment puts on every link, and the best that any routing could reach |
+//! | `number` | small arithmetic |
 //! | [`rank`] | [`Rank`] and [`WorldSize`]: who takes part |
 #![forbid(unsafe_code)]
 
+pub mod assign;
+pub mod fabric;
+pub mod load;
+
+mod number;
 pub mod rank;
 pub mod units;
 
