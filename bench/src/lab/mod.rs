@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: LabArguments) -> ExitCode {
         Ok(spec) => spec,
         Err(error) => return crate::fail(crate::USAGE, &error),
     };
-    let inside = sandbox::run(|| match inspect::run(spec, &arguments) {
+    let inside = sandbox::run(|inside| match inspect::run(spec, &arguments, inside) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(crate::FAILURE),
         Err(error) => crate::fail(error.exit_code(), &error),

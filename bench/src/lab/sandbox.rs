@@ -90,22 +90,37 @@ fn advice(cause: &io::Error) -> &'static str {
     }
 }
 
+/// What is known inside of the outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inside {
+    /// The number by which the user sees this process.
+    pub(crate) pid: u32,
+    /// Whether root's rights here are those of a namespace only.
+    pub(crate) rootless: bool,
+}
+
 /// Has `work` done inside; its exit code. The program must not have started a thread yet.
-pub(crate) fn run(work: impl FnOnce() -> ExitCode) -> Result<ExitCode, SandboxError> {
+pub(crate) fn run(work: impl FnOnce(Inside) -> ExitCode) -> Result<ExitCode, SandboxError> {
     match std::env::var(STAGE_VARIABLE).as_deref() {
         Err(_) => start(BETWEEN).map(exit_code),
         Ok(BETWEEN) => between().map(exit_code),
         Ok(INSIDE) if getpid().is_init() => {
             tie()?;
+            // From the outside's /proc, which the next line may replace.
+            let inside = Inside { pid: outer_pid(), rootless: rootless() };
             own_mounts()?;
-            Ok(work())
+            Ok(work(inside))
         }
         Ok(other) => Err(SandboxError::Stage(other.to_owned())),
     }
 }
 
-/// Whether root's rights here are those of a namespace only.
-pub(crate) fn rootless() -> bool {
+fn outer_pid() -> u32 {
+    let own = fs::read_link("/proc/self").unwrap_or_default();
+    own.to_str().and_then(|number| number.parse().ok()).unwrap_or_else(std::process::id)
+}
+
+fn rootless() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().nth(2) != Some("4294967295")
 }

@@ -50,6 +50,21 @@ pub(crate) enum BuildError {
     Count(#[from] CountError),
 }
 
+impl BuildError {
+    /// Whether another system would build it: a kernel that refuses namespaces or settings, a
+    /// program that is not there.
+    pub(crate) const fn lies_in_the_system(&self) -> bool {
+        matches!(
+            self,
+            Self::Namespace(_)
+                | Self::Sysctl { .. }
+                | Self::Offload { .. }
+                | Self::Cables(ToolError::Missing { .. })
+                | Self::Tool { cause: ToolError::Missing { .. }, .. }
+        )
+    }
+}
+
 /// How a node is set up once its cables are there.
 struct Setup {
     /// For `ip`.
@@ -61,12 +76,12 @@ struct Setup {
 impl Fabric {
     /// Makes all of it; some 25 ms a node. On an error nothing is left.
     pub(crate) fn build(spec: FabricSpec) -> Result<Self, BuildError> {
-        let leaves: Result<Vec<Node>, _> = spec.leaves().map(|leaf| new_leaf(&spec, leaf)).collect();
+        let leaves: Result<Vec<Node>, _> =
+            spec.leaves().map(|leaf| new_leaf(&spec, leaf)).collect();
         let spines: Result<Vec<Node>, _> = spec.spines().map(new_spine).collect();
         let hosts: Result<Vec<Node>, _> = spec.hosts().map(new_host).collect();
         let black_holes = vec![false; spec.spine_count()];
-        let fabric =
-            Self { leaves: leaves?, spines: spines?, hosts: hosts?, black_holes, spec };
+        let fabric = Self { leaves: leaves?, spines: spines?, hosts: hosts?, black_holes, spec };
         let cables = fabric.cables();
         tool::script(Tool::Ip, &[], &cables).map_err(BuildError::Cables)?;
         let spec = &fabric.spec;
@@ -92,12 +107,7 @@ impl Fabric {
             for spine in spec.spines() {
                 let there = (spines[spine.index()].as_str(), to_leaf(leaf));
                 let here = (at.as_str(), to_spine(spine));
-                script::cable(
-                    &mut script,
-                    spec.mtu(),
-                    (here.0, &here.1),
-                    (there.0, &there.1),
-                );
+                script::cable(&mut script, spec.mtu(), (here.0, &here.1), (there.0, &there.1));
             }
             for host in spec.hosts_of(leaf) {
                 let (there, device) = (path(&self.hosts[host.index()]), to_host(spec, host));

@@ -49,7 +49,7 @@ impl Fabric {
     fn set_uplink(&self, leaf: Leaf, spine: Spine, rate: Rate) -> Result<(), ControlError> {
         let mut script = String::new();
         script::change_rate(&mut script, &self.spec, &to_spine(spine), rate);
-        tell(self.leaf(leaf), Tool::Tc, &script)
+        tell(self.leaf(leaf), Tool::Tc, &script).map(drop)
     }
 
     /// From now on the spine swallows every packet that it should forward. No link goes down, nobody
@@ -74,12 +74,18 @@ impl Fabric {
     /// Has the leaves choose a spine for each packet, or (`None`) for each flow again.
     pub(crate) fn set_spray(&mut self, spray: Option<Spray>) -> Result<(), ControlError> {
         self.spec.leaves().try_for_each(|leaf| {
-            tell(self.leaf(leaf), Tool::Nft, &script::spray(&self.spec, leaf, spray))
+            tell(self.leaf(leaf), Tool::Nft, &script::spray(&self.spec, leaf, spray)).map(drop)
         })
+    }
+
+    /// Whether a leaf believes that its link to a spine works.
+    pub(crate) fn link_is_up(&self, leaf: Leaf, spine: Spine) -> Result<bool, ControlError> {
+        let said = tell(self.leaf(leaf), Tool::Ip, &format!("link show {}\n", to_spine(spine)))?;
+        Ok(said.contains("LOWER_UP"))
     }
 }
 
-fn tell(at: &Namespace, tool: Tool, script: &str) -> Result<(), ControlError> {
+fn tell(at: &Namespace, tool: Tool, script: &str) -> Result<String, ControlError> {
     let told = at.run(|| tool::script(tool, &[], script))?;
-    told.map(drop).map_err(|cause| ControlError::Tool { name: at.name().to_owned(), cause })
+    told.map_err(|cause| ControlError::Tool { name: at.name().to_owned(), cause })
 }

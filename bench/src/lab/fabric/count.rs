@@ -274,22 +274,26 @@ impl Fabric {
         Ok(Snapshot { at, counts, places })
     }
 
-    /// Packets that each link's queue had no room for, since it was built; some 5 ms a node.
+    /// Packets that each link's queue had no room for, in the order of [`Traffic::links`], since the
+    /// fabric was built; some 2 ms a node.
     pub(crate) fn drops(&self) -> Result<Vec<(Link, u64)>, CountError> {
-        let mut drops = Vec::new();
+        let places = Places::of(&self.spec);
+        let mut drops = vec![0; places.count()];
         self.each_node(|node, sends| {
             let name = || node.namespace.name().to_owned();
-            let said = node.namespace.run(|| tool::script(Tool::Tc, &["-s", "-j"], "qdisc show\n"))?;
+            let said =
+                node.namespace.run(|| tool::script(Tool::Tc, &["-s", "-j"], "qdisc show\n"))?;
             let said = said.map_err(|cause| CountError::Tool { name: name(), cause })?;
             let queues = parse_queues(&said);
             let queues = queues.map_err(|cause| CountError::Queues { name: name(), cause })?;
             for (device, link) in sends {
                 let count = queues.get(&device).copied();
-                drops.push((link, count.ok_or(CountError::Device { name: name(), device })?));
+                let count = count.ok_or(CountError::Device { name: name(), device })?;
+                drops[places.of_link(link)] = count;
             }
             Ok(())
         })?;
-        Ok(drops)
+        Ok(places.links().zip(drops).collect())
     }
 
     /// Every node with its devices and the link that each sends on.

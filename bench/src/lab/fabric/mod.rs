@@ -8,6 +8,7 @@
 //! | `script`, `tool` | what `ip`, `tc` and `nft` are told, and running them |
 //! | `sysctl`, `offload` | settings of the kernel and of devices |
 //! | `build` | making all of it |
+//! | `route` | what the kernel says of the path of a flow |
 //! | `control` | changing rates, black holes and spraying while it runs |
 //! | `count`, `balance` | the kernel's counters, and how even the load is |
 //! | `check` | whether the fabric is what it claims to be |
@@ -23,6 +24,7 @@ mod namespace;
 mod offload;
 mod options;
 mod rate;
+mod route;
 mod script;
 mod spec;
 mod sysctl;
@@ -32,8 +34,7 @@ use std::net::Ipv4Addr;
 
 pub(crate) use balance::Imbalance;
 pub(crate) use build::BuildError;
-pub(crate) use control::ControlError;
-pub(crate) use count::{Count, CountError, Link, Snapshot, Traffic};
+pub(crate) use count::{Count, CountError, Link};
 pub(crate) use namespace::{Namespace, NamespaceError};
 pub(crate) use options::{FabricOptions, OptionsError};
 pub(crate) use rate::Rate;

@@ -72,12 +72,17 @@ impl Namespace {
         &self.name
     }
 
+    /// The number of the descriptor by which this process holds it.
+    pub(crate) fn descriptor(&self) -> i32 {
+        self.handle.as_raw_fd()
+    }
+
     /// A path by which other programs open it, while this value lives.
     pub(crate) fn path(&self) -> PathBuf {
         // The number of this process in the instance of /proc that is mounted.
         let own = std::fs::read_link("/proc/self");
         let own = own.unwrap_or_else(|_| std::process::id().to_string().into());
-        PathBuf::from("/proc").join(own).join("fd").join(self.handle.as_raw_fd().to_string())
+        PathBuf::from("/proc").join(own).join("fd").join(self.descriptor().to_string())
     }
 
     /// What `work` returns when it is done in this namespace. Sockets and files of `/proc/net` that

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use onepath_topology::Bandwidth;
 use serde::{Deserialize, Serialize};
 
 /// Units from the largest to the smallest, each with its bits a second.
@@ -31,11 +30,6 @@ impl Rate {
     /// Bits a second.
     pub(crate) const fn get(self) -> u64 {
         self.0
-    }
-
-    /// The same in bytes.
-    pub(crate) fn bandwidth(self) -> Bandwidth {
-        Bandwidth(self.0 as f64 / 8.0)
     }
 }
 
@@ -85,7 +79,6 @@ mod tests {
             assert_eq!((rate.get(), rate.to_string().as_str()), (bits, text));
         }
         assert_eq!("1500 KBIT".parse::<Rate>().expect("a rate").to_string(), "1500kbit");
-        assert_eq!(Rate::bits(80).bandwidth(), Bandwidth(10.0));
     }
 
     #[test]
