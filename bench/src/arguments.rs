@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use onepath_collectives::{Algorithm, DataType, ReduceOp};
 
 use crate::join::TransportKind;
+use crate::lab::LabArguments;
 use crate::measure::{MAX_ITERATIONS, WARM_UP};
 use crate::sizes::parse_size;
 
@@ -20,7 +21,16 @@ pub(crate) const MAX_RANKS: i64 = 256;
 #[command(name = "onepath-bench", version, max_term_width = 100)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) task: Task,
+}
+
+/// What is done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    #[command(flatten)]
+    Measure(Command),
+    /// A leaf-spine fabric on this machine
+    Lab(LabArguments),
 }
 
 /// What is measured.

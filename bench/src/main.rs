@@ -14,16 +14,18 @@
 //! | `measure` | timing |
 //! | `limits` | what the machine could do at best |
 //! | `output` | table, CSV, JSON and the peers' rows |
+//! | `lab` | a leaf-spine fabric of network namespaces on this machine |
 //! | `progress` | how far the run is, on standard error |
 //!
-//! Exit codes: 0 all is well, 1 a failure or wrong results, 2 a wrong command line, 128 + n ended
-//! by signal n (130 for Ctrl-C).
+//! Exit codes: 0 all is well, 1 a failure or wrong results, 2 a wrong command line, 3 the system
+//! does not allow what the lab needs, 128 + n ended by signal n (130 for Ctrl-C).
 
 mod arguments;
 mod buffer;
 mod collective;
 mod job;
 mod join;
+mod lab;
 mod launch;
 mod limits;
 mod measure;
@@ -40,7 +42,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use arguments::Arguments;
+use arguments::{Arguments, Task};
 use job::Job;
 use launch::{Attachment, Ending, WRONG_RESULTS};
 use worker::Verdict;
@@ -53,6 +55,11 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return wrong_command_line(&error),
     };
+    let command = match arguments.task {
+        Task::Measure(command) => command,
+        // Before any thread is started: see `lab::sandbox`.
+        Task::Lab(arguments) => return lab::run(arguments),
+    };
     let attachment = match launch::attach() {
         Ok(attachment) => attachment,
         Err(error) => return fail(FAILURE, &error),
@@ -61,7 +68,7 @@ fn main() -> ExitCode {
         Ok(started) => started,
         Err(error) => return fail(USAGE, &error),
     };
-    let job = match Job::new(arguments.command, started) {
+    let job = match Job::new(command, started) {
         Ok(job) => job,
         Err(error) => return fail(USAGE, &error),
     };
