@@ -7,6 +7,7 @@ use onepath_collectives::{Algorithm, DataType, ReduceOp};
 
 use crate::join::TransportKind;
 use crate::measure::{MAX_ITERATIONS, WARM_UP};
+use crate::paths::PathsArguments;
 use crate::sizes::parse_size;
 
 /// The most ranks that are started on one machine.
@@ -20,7 +21,17 @@ pub(crate) const MAX_RANKS: i64 = 256;
 #[command(name = "onepath-bench", version, max_term_width = 100)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) task: Task,
+}
+
+/// What is done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// A measurement between ranks.
+    #[command(flatten)]
+    Measure(Command),
+    /// Which local ports take which path to other hosts, found by probes
+    Paths(PathsArguments),
 }
 
 /// What is measured.

@@ -296,12 +296,13 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::arguments::Arguments;
+    use crate::arguments::{Arguments, Task};
 
     fn job(line: &str, started: Option<u64>) -> Result<Job, JobError> {
         let words = std::iter::once("onepath-bench").chain(line.split_whitespace());
         let arguments = Arguments::try_parse_from(words).expect("a command line of a test");
-        Job::new(arguments.command, started.map(|n| WorldSize::new(n).expect("a world size")))
+        let Task::Measure(command) = arguments.task else { panic!("{line} measures nothing") };
+        Job::new(command, started.map(|n| WorldSize::new(n).expect("a world size")))
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | `buffer`, `trial` | one call with its memory |
 //! | `measure` | timing |
 //! | `limits` | what the machine could do at best |
+//! | `paths` | which local ports take which path to other hosts |
 //! | `output` | table, CSV, JSON and the peers' rows |
 //! | `progress` | how far the run is, on standard error |
 //!
@@ -28,6 +29,7 @@ mod launch;
 mod limits;
 mod measure;
 mod output;
+mod paths;
 mod progress;
 mod sizes;
 mod trial;
@@ -40,9 +42,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use arguments::Arguments;
+use arguments::{Arguments, Command, Task};
 use job::Job;
 use launch::{Attachment, Ending, WRONG_RESULTS};
+use paths::PathsArguments;
 use worker::Verdict;
 
 const FAILURE: u8 = 1;
@@ -53,6 +56,22 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return wrong_command_line(&error),
     };
+    match arguments.task {
+        Task::Measure(command) => measure(command),
+        Task::Paths(paths) => find_paths(&paths),
+    }
+}
+
+/// Which local ports take which path.
+fn find_paths(arguments: &PathsArguments) -> ExitCode {
+    match paths::run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(if error.is_usage() { USAGE } else { FAILURE }, &error),
+    }
+}
+
+/// A measurement between ranks.
+fn measure(command: Command) -> ExitCode {
     let attachment = match launch::attach() {
         Ok(attachment) => attachment,
         Err(error) => return fail(FAILURE, &error),
@@ -61,7 +80,7 @@ fn main() -> ExitCode {
         Ok(started) => started,
         Err(error) => return fail(USAGE, &error),
     };
-    let job = match Job::new(arguments.command, started) {
+    let job = match Job::new(command, started) {
         Ok(job) => job,
         Err(error) => return fail(USAGE, &error),
     };
