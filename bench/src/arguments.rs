@@ -8,6 +8,7 @@ use onepath_collectives::{Algorithm, DataType, ReduceOp};
 use crate::join::TransportKind;
 use crate::lab::LabArguments;
 use crate::measure::{MAX_ITERATIONS, WARM_UP};
+use crate::paths::PathsArguments;
 use crate::sizes::parse_size;
 
 /// The most ranks that are started on one machine.
@@ -27,8 +28,11 @@ pub(crate) struct Arguments {
 /// What is done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
+    /// A measurement between ranks.
     #[command(flatten)]
     Measure(Command),
+    /// Which local ports take which path to other hosts, found by probes
+    Paths(PathsArguments),
     /// A leaf-spine fabric on this machine
     Lab(LabArguments),
 }

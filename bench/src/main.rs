@@ -13,6 +13,7 @@
 //! | `buffer`, `trial` | one call with its memory |
 //! | `measure` | timing |
 //! | `limits` | what the machine could do at best |
+//! | `paths` | which local ports take which path to other hosts |
 //! | `output` | table, CSV, JSON and the peers' rows |
 //! | `lab` | a leaf-spine fabric of network namespaces on this machine |
 //! | `progress` | how far the run is, on standard error |
@@ -30,6 +31,7 @@ mod launch;
 mod limits;
 mod measure;
 mod output;
+mod paths;
 mod progress;
 mod sizes;
 mod trial;
@@ -42,9 +44,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use arguments::{Arguments, Task};
+use arguments::{Arguments, Command, Task};
 use job::Job;
 use launch::{Attachment, Ending, WRONG_RESULTS};
+use paths::PathsArguments;
 use worker::Verdict;
 
 const FAILURE: u8 = 1;
@@ -55,11 +58,24 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return wrong_command_line(&error),
     };
-    let command = match arguments.task {
-        Task::Measure(command) => command,
+    match arguments.task {
+        Task::Measure(command) => measure(command),
+        Task::Paths(paths) => find_paths(&paths),
         // Before any thread is started: see `lab::sandbox`.
-        Task::Lab(arguments) => return lab::run(arguments),
-    };
+        Task::Lab(arguments) => lab::run(arguments),
+    }
+}
+
+/// Which local ports take which path.
+fn find_paths(arguments: &PathsArguments) -> ExitCode {
+    match paths::run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(if error.is_usage() { USAGE } else { FAILURE }, &error),
+    }
+}
+
+/// A measurement between ranks.
+fn measure(command: Command) -> ExitCode {
     let attachment = match launch::attach() {
         Ok(attachment) => attachment,
         Err(error) => return fail(FAILURE, &error),

@@ -16,6 +16,12 @@ use super::Communicator;
 use super::build_error::BuildError;
 use super::join::{self, Options};
 
+/// TCP connections to a rank of another host: two, so that one hash of a fabric does not decide.
+const FAR_SUBFLOWS: u16 = 2;
+
+/// TCP connections to a rank of the same host: there is one path, and each more costs system calls.
+const NEAR_SUBFLOWS: u16 = 1;
+
 /// How bytes travel between ranks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TransportKind {
@@ -151,7 +157,7 @@ impl Builder {
         self
     }
 
-    /// TCP connections to each peer, 1 to 16.
+    /// TCP connections to each peer, 1 to 16; by default 2 to other hosts and 1 inside a host.
     #[must_use]
     pub fn subflows(mut self, subflows: u16) -> Self {
         self.subflows = Some(subflows);
@@ -244,10 +250,11 @@ impl Builder {
         if !world.contains(rank) {
             return Err(BuildError::RankOutOfRange { rank, world });
         }
-        let subflows = match self.subflows {
-            Some(subflows) => subflows,
-            None => variable("ONEPATH_SUBFLOWS")?.unwrap_or(2),
+        let said = match self.subflows {
+            Some(subflows) => Some(subflows),
+            None => variable("ONEPATH_SUBFLOWS")?,
         };
+        let subflows = said.unwrap_or(FAR_SUBFLOWS);
         if !(1..=MAX_SUBFLOWS).contains(&usize::from(subflows)) {
             return Err(BuildError::Subflows { subflows });
         }
@@ -269,6 +276,7 @@ impl Builder {
                 None => variable("ONEPATH_TRANSPORT")?.unwrap_or_default(),
             },
             subflows,
+            near_subflows: said.unwrap_or(NEAR_SUBFLOWS),
             algorithm: match self.algorithm {
                 Some(algorithm) => Some(algorithm),
                 None => variable("ONEPATH_ALGORITHM")?,

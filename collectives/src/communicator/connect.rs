@@ -93,7 +93,12 @@ pub(super) fn connect(
             on_host.clone()
         }
     };
-    let wanted = |rank: Rank| if local.contains(&rank) { 1 } else { options.subflows };
+    let wanted = |rank: Rank| match rank {
+        // Whose end is noticed by it.
+        _ if local.contains(&rank) => 1,
+        _ if on_host.contains(&rank) => options.near_subflows,
+        _ => options.subflows,
+    };
     let session = group.endpoint.open(SessionConfig {
         session: group.session,
         me,

@@ -31,7 +31,10 @@ pub(super) struct Options {
     pub(super) rendezvous: Option<HostPort>,
     pub(super) hosted_elsewhere: bool,
     pub(super) transport: TransportKind,
+    /// TCP connections to a rank of another host.
     pub(super) subflows: u16,
+    /// TCP connections to a rank of the same host.
+    pub(super) near_subflows: u16,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) tuning: TuningSource,
     pub(super) trust: Trust,
@@ -132,6 +135,7 @@ fn parameters(options: &Options) -> Vec<(String, String)> {
         ("wire version", WIRE_VERSION.to_string()),
         ("transport", options.transport.to_string()),
         ("subflows", options.subflows.to_string()),
+        ("subflows inside a host", options.near_subflows.to_string()),
         ("algorithm", algorithm.to_owned()),
         ("tuning", tuning.to_owned()),
         ("scratch limit", SCRATCH_LIMIT.to_string()),

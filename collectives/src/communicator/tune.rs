@@ -20,8 +20,15 @@ const ROOT: Rank = Rank::new(0);
 
 /// Sizes that are measured, with the number of timed calls. Beyond the last size times grow with
 /// the size for every algorithm, so that the order stays.
-const MEASURED: [(usize, usize); 5] =
-    [(1 << 10, 12), (8 << 10, 8), (64 << 10, 6), (512 << 10, 4), (4 << 20, 2)];
+const MEASURED: [(usize, usize); 7] = [
+    (1 << 10, 12),
+    (4 << 10, 8),
+    (16 << 10, 8),
+    (64 << 10, 6),
+    (256 << 10, 6),
+    (1 << 20, 3),
+    (4 << 20, 2),
+];
 
 /// No further size is measured after this long: on a slow network the rest comes from the model's
 /// shape, which is right where bandwidth decides.
