@@ -115,13 +115,13 @@ fn no_link_carries_more_than_under_the_spray_but_for_one_byte_a_flow() {
             (Scheme::Equal, fabric.tables().map(LeafPaths::unweighted)),
         ] {
             let all = scheme.assign_all(&sets, &tables, Seed(seed)).expect("paths live");
-            let (split, spray) =
-                (loads_of(&fabric, &sets, &all), spray_of(&fabric, &sets, &tables));
+            let split = loads_of(&fabric, &sets, &all);
+            let spray = spray_of(&fabric, &sets, &tables);
             // One byte for each flow that can have a piece there is never less than one for each
             // group (`line`) or each piece (`equal`: a flow has one part a path at most).
             let flows: usize = sets.iter().map(|set| set.flows.len()).sum();
-            // With several rails a flow to one host may lie on one rail whole, where the spray has a
-            // part on each: the leaf's links even that out, the receiving host's do not.
+            // With several rails a flow to one host may lie on one rail whole, where the spray has
+            // a part on each: the leaf's links even that out, the receiving host's do not.
             let by_choice = |link| matches!(link, Link::HostDown(..)) && fabric.shape().rails > 1;
             let links = split.iter().zip(spray.iter()).filter(|(load, _)| !by_choice(load.link));
             for (split, spray) in links {
