@@ -17,9 +17,6 @@ use super::{Fabric, Node};
 /// Bytes read at once; a node of the largest fabric has 161 devices of some 125 bytes each.
 const PAGE: usize = 64 << 10;
 
-/// Bytes of Ethernet header, which the kernel does not count where receive offload is on.
-const HEADER: u64 = 14;
-
 /// Why the counters are not known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CountError {
@@ -266,8 +263,7 @@ impl Fabric {
             for (device, link) in sends {
                 let count = devices.get(device.as_str());
                 let count = count.ok_or(CountError::Device { name: name(), device })?;
-                let bytes = count.bytes + HEADER * count.packets;
-                counts[places.of_link(link)] = Count { bytes, ..*count };
+                counts[places.of_link(link)] = *count;
             }
             Ok(())
         })?;

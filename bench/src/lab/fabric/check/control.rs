@@ -107,10 +107,10 @@ fn black_hole(fabric: &mut Fabric) -> Result<[Finding; 2], CheckError> {
     swallowed += u64::from(fabric.connect(&into, PATIENCE)?.is_err());
     swallowed += u64::from(fabric.probe(&into)?.is_none());
     swallowed += u64::from(fabric.link_is_up(Leaf(0), dead)?);
-    let mut of = 3;
-    for (_, around) in &flows[1..] {
-        swallowed += u64::from(fabric.connect(around, PATIENCE)?.is_ok());
-        of += 1;
+    let around = others(fabric, &flows, dead)?;
+    let of = 3 + around.len() as u64;
+    for flow in &around {
+        swallowed += u64::from(fabric.connect(flow, PATIENCE)?.is_ok());
     }
     fabric.heal(dead)?;
     let mut healed = u64::from(fabric.probe(&into)? == Some(dead));
@@ -121,6 +121,20 @@ fn black_hole(fabric: &mut Fabric) -> Result<[Finding; 2], CheckError> {
         Finding::all("black-hole", swallowed, of, note),
         Finding::all("heal", healed, 2, healed_note),
     ])
+}
+
+/// Flows over other spines whose way back does not lead over the dead one either.
+fn others(
+    fabric: &Fabric,
+    flows: &[(Spine, FiveTuple)],
+    dead: Spine,
+) -> Result<Vec<FiveTuple>, CheckError> {
+    let around: Vec<FiveTuple> =
+        flows.iter().filter(|(spine, _)| *spine != dead).map(|(_, flow)| *flow).collect();
+    let back: Vec<FiveTuple> = around.iter().map(|flow| flow.reversed()).collect();
+    let back = fabric.route(&back)?;
+    let both = around.into_iter().zip(back).filter(|(_, spine)| *spine != dead);
+    Ok(both.map(|(flow, _)| flow).collect())
 }
 
 /// One flow over all spines by either way of spraying, and over one without.

@@ -87,13 +87,6 @@ pub(crate) struct SelfCheck {
     pub(crate) idle: f64,
 }
 
-impl SelfCheck {
-    /// Whether every check passed.
-    pub(crate) fn passed(&self) -> bool {
-        self.findings.iter().all(|finding| finding.passed)
-    }
-}
-
 impl Fabric {
     /// Checks this fabric, which must be healthy and without other traffic; one to three seconds.
     pub(crate) fn check(&self) -> Result<SelfCheck, CheckError> {
