@@ -20,7 +20,10 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, getgid, getpid, getuid, set_parent_process_death_signal};
+use rustix::process::{
+    Resource, Rlimit, Signal, getgid, getpid, getrlimit, getuid, set_parent_process_death_signal,
+    setrlimit,
+};
 
 /// Says to this executable which of the three it is.
 const STAGE_VARIABLE: &str = "ONEPATH_LAB_STAGE";
@@ -109,6 +112,7 @@ pub(crate) fn run(work: impl FnOnce(Inside) -> ExitCode) -> Result<ExitCode, San
             // From the outside's /proc, which the next line may replace.
             let inside = Inside { pid: outer_pid(), rootless: rootless() };
             own_mounts()?;
+            allow_descriptors();
             Ok(work(inside))
         }
         Ok(other) => Err(SandboxError::Stage(other.to_owned())),
@@ -190,6 +194,13 @@ fn own_mounts() -> Result<(), SandboxError> {
     // A container may refuse it. The old one serves too, except for numbers of processes.
     let _ = mount(Some("proc"), "/proc", Some("proc"), flags, none);
     Ok(())
+}
+
+/// A large fabric holds more of them than programs usually may; as many as the system allows.
+fn allow_descriptors() {
+    let limits = getrlimit(Resource::Nofile);
+    // Refused, the fabric says which descriptor was the one too many.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits });
 }
 
 fn exit_code(status: ExitStatus) -> ExitCode {

@@ -36,7 +36,7 @@ pub(crate) enum BuildError {
         cause: SysctlError,
     },
     /// A device.
-    #[error("{name}: receive offload of {device} cannot be set: {cause}")]
+    #[error("{name}: offloads of {device} cannot be set: {cause}")]
     Offload {
         /// Of the node.
         name: String,
