@@ -1,5 +1,5 @@
-//! The fabric of the lab as a user builds it. Where the system does not allow it, these tests say so
-//! and do nothing.
+//! The fabric of the lab as a user builds it. Where the system does not allow it, these tests say
+//! so and do nothing.
 
 use std::collections::HashSet;
 use std::fs;

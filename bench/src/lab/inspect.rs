@@ -181,7 +181,8 @@ fn hold(fabric: &Fabric, inside: Inside, span: Duration) -> io::Result<()> {
         let leaf = fabric.spec().leaf_of(host);
         writeln!(
             to,
-            "host {} {address} leaf {}: nsenter --target {pid}{user} --net=/proc/{pid}/fd/{descriptor}",
+            "host {} {address} leaf {}: \
+             nsenter --target {pid}{user} --net=/proc/{pid}/fd/{descriptor}",
             host.0, leaf.0
         )?;
     }

@@ -5,10 +5,10 @@
 //! ```
 //!
 //! All three are this executable. *Between* takes namespaces of its own for the network, mounts and
-//! processes, and one for users if it needs it to be allowed to; *inside* does the work. Each of the
-//! last two is killed by the system when the one before it ends, however it ends, and with process 1
-//! the system kills every process of its namespace. The networks end with the last process or
-//! descriptor that holds them.
+//! processes, and one for users if it needs it to be allowed to; *inside* does the work. Each of
+//! the last two is killed by the system when the one before it ends, however it ends, and with
+//! process 1 the system kills every process of its namespace. The networks end with the last
+//! process or descriptor that holds them.
 
 use std::fmt;
 use std::fs;
@@ -82,8 +82,9 @@ pub(crate) enum SandboxError {
 fn advice(cause: &io::Error) -> &'static str {
     match cause.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EPERM | Errno::EACCES) => {
-            "run it as root, or let users have namespaces (sysctl kernel.unprivileged_userns_clone=1 \
-             or kernel.apparmor_restrict_unprivileged_userns=0; a container needs --privileged)"
+            "run it as root, or let users have namespaces (sysctl \
+             kernel.unprivileged_userns_clone=1 or \
+             kernel.apparmor_restrict_unprivileged_userns=0; a container needs --privileged)"
         }
         Some(Errno::ENOSPC | Errno::EUSERS) => {
             "raise sysctl user.max_user_namespaces and user.max_net_namespaces"

@@ -275,8 +275,8 @@ impl Fabric {
         Ok(Snapshot { at, counts, places })
     }
 
-    /// Packets that each link's queue had no room for, in the order of [`Traffic::links`], since the
-    /// fabric was built; some 2 ms a node.
+    /// Packets that each link's queue had no room for, in the order of [`Traffic::links`], since
+    /// the fabric was built; some 2 ms a node.
     pub(crate) fn drops(&self) -> Result<Vec<(Link, u64)>, CountError> {
         let places = Places::of(&self.spec);
         let mut drops = vec![0; places.count()];

@@ -5,8 +5,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
-/// `ETHTOOL_GTSO`, `ETHTOOL_STSO`, `ETHTOOL_GGRO` and `ETHTOOL_SGRO` of `linux/ethtool.h`: to get and
-/// set whether TCP may leave segmentation to the device, and whether it may merge what it receives.
+/// `ETHTOOL_GTSO`, `ETHTOOL_STSO`, `ETHTOOL_GGRO` and `ETHTOOL_SGRO` of `linux/ethtool.h`: to get
+/// and set whether TCP may leave segmentation to the device, and whether it may merge what it
+/// receives.
 const GET_TSO: u32 = 0x1e;
 const SET_TSO: u32 = 0x1f;
 const GET_GRO: u32 = 0x2b;
@@ -58,9 +59,10 @@ fn on_device(
         ifr_name: name,
         ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_data: (&raw mut value).cast() },
     };
-    // SAFETY: SIOCETHTOOL reads `request`, all of which is initialised, and through `ifru_data` reads
-    // and writes the two words of `value`, which is all that the four commands of this module use. Both outlive the call, nothing else refers to them, and the kernel keeps
-    // neither pointer.
+    // SAFETY: SIOCETHTOOL reads `request`, all of which is initialised, and through `ifru_data`
+    // reads and writes the two words of `value`, which is all that the four commands of this module
+    // use. Both outlive the call, nothing else refers to them, and the kernel keeps neither
+    // pointer.
     let result =
         unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value.data) }

@@ -1,7 +1,7 @@
 //! What `ip`, `tc` and `nft` are told. Pure text, from the spec.
 //!
-//! Devices: a leaf has `s0`, `s1`, … to the spines and `h0`, `h1`, … to its hosts, a spine has `l0`,
-//! `l1`, … to the leaves, a host has `eth0`.
+//! Devices: a leaf has `s0`, `s1`, … to the spines and `h0`, `h1`, … to its hosts, a spine has
+//! `l0`, `l1`, … to the leaves, a host has `eth0`.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -172,8 +172,8 @@ fn class(spec: &FabricSpec, device: &str, rate: Rate) -> String {
     )
 }
 
-/// A spine swallows what it should forward, or no longer does. A route and not a filter: a filter of
-/// forwarded packets comes after their TTL is checked, and would still answer probes.
+/// A spine swallows what it should forward, or no longer does. A route and not a filter: a filter
+/// of forwarded packets comes after their TTL is checked, and would still answer probes.
 pub(crate) fn black_hole(on: bool) -> String {
     let verb = if on { "add" } else { "del" };
     format!("rule {verb} priority {SWALLOWING_PRIORITY} lookup {SWALLOWING_TABLE}\n")

@@ -24,8 +24,8 @@ const SPRAYED_BYTES: (usize, u64) = (16, 58);
 /// Packets a spine that are sprayed.
 const SPRAYED: usize = 60;
 
-/// Packets more or less on a spine than its share, by round robin and by chance (a binomial of 60 in
-/// 240 is off by more than 36 once in 10^7).
+/// Packets more or less on a spine than its share, by round robin and by chance (a binomial of 60
+/// in 240 is off by more than 36 once in 10^7).
 const OFF_BY: (u64, u64) = (0, 36);
 
 const TO_PORT: u16 = 7004;
