@@ -120,6 +120,7 @@ fn help_names_every_subcommand_and_ends_with_0() {
         "sendrecv",
         "barrier",
         "limits",
+        "lab",
     ] {
         assert!(help.contains(name), "{name} is missing:\n{help}");
     }
@@ -134,6 +135,9 @@ fn a_wrong_option_is_one_line_and_exit_code_2() {
         ("broadcast --ranks 2 --root 5", ["--root 5", "below 2"]),
         ("allgather --format peers", ["--format peers", "allgather"]),
         ("limits --ranks 1", ["--ranks 2", "1"]),
+        ("lab fabric --hosts 15", ["hosts = 15", "multiple"]),
+        ("lab fabric --rate fast", ["'fast'", "20mbit"]),
+        ("lab fabric --fabric no.toml", ["no.toml", "cannot be read"]),
     ] {
         let output = run(line);
         let said = text(&output.stderr);

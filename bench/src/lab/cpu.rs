@@ -31,8 +31,8 @@ impl CpuTimes {
         Self::parse(&text)
     }
 
-    /// `cpu user nice system idle iowait irq softirq steal guest guest_nice`; the guests are part of
-    /// user and nice. Time stolen by a hypervisor was not idle.
+    /// `cpu user nice system idle iowait irq softirq steal guest guest_nice`; the guests are part
+    /// of user and nice. Time stolen by a hypervisor was not idle.
     fn parse(text: &str) -> Result<Self, CpuError> {
         let line = text.lines().next().unwrap_or_default();
         let wrong = || CpuError::Parse(line.chars().take(80).collect());

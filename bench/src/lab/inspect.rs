@@ -165,7 +165,7 @@ impl fmt::Display for Report {
             writeln!(f, "  {check:<12} {right:>8} {of:>8}  {verdict}  {note}")?;
         }
         let bound = if self.cpu_bound { ", the processor was the limit" } else { "" };
-        writeln!(f, "# processors idle {:.0}% under full load{bound}", self.idle * 100.0)?;
+        writeln!(f, "# processors idle {:.0}% with all links full{bound}", self.idle * 100.0)?;
         let drops: u64 = self.links.iter().map(|link| link.drops).sum();
         let bytes: u64 = self.links.iter().map(|link| link.count.bytes).sum();
         writeln!(f, "# {} links carried {bytes} bytes, {drops} packets dropped", self.links.len())
@@ -181,7 +181,8 @@ fn hold(fabric: &Fabric, inside: Inside, span: Duration) -> io::Result<()> {
         let leaf = fabric.spec().leaf_of(host);
         writeln!(
             to,
-            "host {} {address} leaf {}: nsenter --target {pid}{user} --net=/proc/{pid}/fd/{descriptor}",
+            "host {} {address} leaf {}: \
+             nsenter --target {pid}{user} --net=/proc/{pid}/fd/{descriptor}",
             host.0, leaf.0
         )?;
     }

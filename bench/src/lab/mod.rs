@@ -34,7 +34,7 @@ enum DescriptionError {
 /// Does what the command line asks for.
 pub(crate) fn run(arguments: LabArguments) -> ExitCode {
     let LabCommand::Fabric(arguments) = arguments.command;
-    let spec = match describe(arguments.options.clone(), arguments.fabric.as_deref()) {
+    let spec = match describe(arguments.options, arguments.fabric.as_deref()) {
         Ok(spec) => spec,
         Err(error) => return crate::fail(crate::USAGE, &error),
     };

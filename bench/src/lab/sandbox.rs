@@ -5,10 +5,10 @@
 //! ```
 //!
 //! All three are this executable. *Between* takes namespaces of its own for the network, mounts and
-//! processes, and one for users if it needs it to be allowed to; *inside* does the work. Each of the
-//! last two is killed by the system when the one before it ends, however it ends, and with process 1
-//! the system kills every process of its namespace. The networks end with the last process or
-//! descriptor that holds them.
+//! processes, and one for users if it needs it to be allowed to; *inside* does the work. Each of
+//! the last two is killed by the system when the one before it ends, however it ends, and with
+//! process 1 the system kills every process of its namespace. The networks end with the last
+//! process or descriptor that holds them.
 
 use std::fmt;
 use std::fs;
@@ -20,7 +20,10 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, getgid, getpid, getuid, set_parent_process_death_signal};
+use rustix::process::{
+    Resource, Rlimit, Signal, getgid, getpid, getrlimit, getuid, set_parent_process_death_signal,
+    setrlimit,
+};
 
 /// Says to this executable which of the three it is.
 const STAGE_VARIABLE: &str = "ONEPATH_LAB_STAGE";
@@ -79,8 +82,9 @@ pub(crate) enum SandboxError {
 fn advice(cause: &io::Error) -> &'static str {
     match cause.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EPERM | Errno::EACCES) => {
-            "run it as root, or let users have namespaces (sysctl kernel.unprivileged_userns_clone=1 \
-             or kernel.apparmor_restrict_unprivileged_userns=0; a container needs --privileged)"
+            "run it as root, or let users have namespaces (sysctl \
+             kernel.unprivileged_userns_clone=1 or \
+             kernel.apparmor_restrict_unprivileged_userns=0; a container needs --privileged)"
         }
         Some(Errno::ENOSPC | Errno::EUSERS) => {
             "raise sysctl user.max_user_namespaces and user.max_net_namespaces"
@@ -109,6 +113,7 @@ pub(crate) fn run(work: impl FnOnce(Inside) -> ExitCode) -> Result<ExitCode, San
             // From the outside's /proc, which the next line may replace.
             let inside = Inside { pid: outer_pid(), rootless: rootless() };
             own_mounts()?;
+            allow_descriptors();
             Ok(work(inside))
         }
         Ok(other) => Err(SandboxError::Stage(other.to_owned())),
@@ -190,6 +195,13 @@ fn own_mounts() -> Result<(), SandboxError> {
     // A container may refuse it. The old one serves too, except for numbers of processes.
     let _ = mount(Some("proc"), "/proc", Some("proc"), flags, none);
     Ok(())
+}
+
+/// A large fabric holds more of them than programs usually may; as many as the system allows.
+fn allow_descriptors() {
+    let limits = getrlimit(Resource::Nofile);
+    // Refused, the fabric says which descriptor was the one too many.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits });
 }
 
 fn exit_code(status: ExitStatus) -> ExitCode {

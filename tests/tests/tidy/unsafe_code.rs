@@ -5,6 +5,7 @@ use crate::{files, report};
 
 /// Files and folders that need unsafe code, each with the reason.
 const ALLOWED: &[(&str, &str)] = &[
+    ("bench/src/lab/fabric/offload.rs", "the ioctl that sets offloads of a device"),
     ("bench/src/limits/mapped.rs", "mapped memory, to measure the limit of copying between ranks"),
     ("collectives/examples/reduce_speed.rs", "calls the kernels as transports do, by pointer"),
     ("collectives/src/communicator/lent.rs", "takes borrows apart while calls use their memory"),

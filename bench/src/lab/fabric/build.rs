@@ -4,8 +4,8 @@ use std::io;
 
 use super::count::{CountError, Counters};
 use super::namespace::{Namespace, NamespaceError};
-use super::script::{self, HOST_DEVICE, to_host, to_leaf, to_spine};
-use super::spec::{FabricSpec, Host, Leaf, Spine};
+use super::script::{self, End, HOST_DEVICE, to_host, to_leaf, to_spine};
+use super::spec::{FabricSpec, Host, Leaf, Spine, leaf_side, spine_side};
 use super::sysctl::{self, SysctlError};
 use super::tool::{self, Tool, ToolError};
 use super::{Fabric, Node, Rate, offload};
@@ -36,7 +36,7 @@ pub(crate) enum BuildError {
         cause: SysctlError,
     },
     /// A device.
-    #[error("{name}: receive offload of {device} cannot be set: {cause}")]
+    #[error("{name}: offloads of {device} cannot be set: {cause}")]
     Offload {
         /// Of the node.
         name: String,
@@ -82,9 +82,11 @@ impl Fabric {
         let hosts: Result<Vec<Node>, _> = spec.hosts().map(new_host).collect();
         let black_holes = vec![false; spec.spine_count()];
         let fabric = Self { leaves: leaves?, spines: spines?, hosts: hosts?, black_holes, spec };
-        let cables = fabric.cables();
-        tool::script(Tool::Ip, &[], &cables).map_err(BuildError::Cables)?;
         let spec = &fabric.spec;
+        for leaf in spec.leaves() {
+            let cables = fabric.cables(leaf);
+            tool::script(Tool::Ip, &[], &cables).map_err(BuildError::Cables)?;
+        }
         for leaf in spec.leaves() {
             fabric.leaves[leaf.index()].set_up(spec, &Setup::leaf(spec, leaf))?;
         }
@@ -97,22 +99,25 @@ impl Fabric {
         Ok(fabric)
     }
 
-    /// Made straight inside their namespaces, so that nothing shows up anywhere else.
-    fn cables(&self) -> String {
+    /// The cables of one leaf, made straight inside their namespaces, so that nothing shows up
+    /// anywhere else. (One leaf at a time: `ip` keeps every namespace of a script open.)
+    fn cables(&self, leaf: Leaf) -> String {
         let path = |node: &Node| node.namespace.path().display().to_string();
         let (spec, mut script) = (&self.spec, String::new());
-        let spines: Vec<String> = self.spines.iter().map(path).collect();
-        for leaf in spec.leaves() {
-            let at = path(&self.leaves[leaf.index()]);
-            for spine in spec.spines() {
-                let there = (spines[spine.index()].as_str(), to_leaf(leaf));
-                let here = (at.as_str(), to_spine(spine));
-                script::cable(&mut script, spec.mtu(), (here.0, &here.1), (there.0, &there.1));
-            }
-            for host in spec.hosts_of(leaf) {
-                let (there, device) = (path(&self.hosts[host.index()]), to_host(spec, host));
-                script::cable(&mut script, spec.mtu(), (&at, &device), (&there, HOST_DEVICE));
-            }
+        let at = path(&self.leaves[leaf.index()]);
+        let mut cable = |device: &str, address, other: &End<'_>| {
+            script::cable(&mut script, spec.mtu(), &End { namespace: &at, device, address }, other);
+        };
+        for spine in spec.spines() {
+            let namespace = &path(&self.spines[spine.index()]);
+            let (device, address) = (&to_leaf(leaf), spine_side(leaf, spine));
+            let other = End { namespace, device, address };
+            cable(&to_spine(spine), leaf_side(leaf, spine), &other);
+        }
+        for host in spec.hosts_of(leaf) {
+            let namespace = &path(&self.hosts[host.index()]);
+            let other = End { namespace, device: HOST_DEVICE, address: spec.address(host) };
+            cable(&to_host(spec, host), spec.gateway(host), &other);
         }
         script
     }

@@ -52,8 +52,8 @@ impl Fabric {
         tell(self.leaf(leaf), Tool::Tc, &script).map(drop)
     }
 
-    /// From now on the spine swallows every packet that it should forward. No link goes down, nobody
-    /// is told, probes get no answer. Does nothing if it does so already.
+    /// From now on the spine swallows every packet that it should forward. No link goes down,
+    /// nobody is told, probes get no answer. Does nothing if it does so already.
     pub(crate) fn black_hole(&mut self, spine: Spine) -> Result<(), ControlError> {
         self.swallow(spine, true)
     }

@@ -17,7 +17,8 @@ use super::{Fabric, Node};
 /// Bytes read at once; a node of the largest fabric has 161 devices of some 125 bytes each.
 const PAGE: usize = 64 << 10;
 
-/// Bytes of Ethernet header, which the kernel does not count where receive offload is on.
+/// Bytes of an Ethernet header. Where packets go through the receiver's own queue (see
+/// [`super::offload`]), the sender counts what the receiver took from there, without it.
 const HEADER: u64 = 14;
 
 /// Why the counters are not known.
@@ -274,8 +275,8 @@ impl Fabric {
         Ok(Snapshot { at, counts, places })
     }
 
-    /// Packets that each link's queue had no room for, in the order of [`Traffic::links`], since the
-    /// fabric was built; some 2 ms a node.
+    /// Packets that each link's queue had no room for, in the order of [`Traffic::links`], since
+    /// the fabric was built; some 2 ms a node.
     pub(crate) fn drops(&self) -> Result<Vec<(Link, u64)>, CountError> {
         let places = Places::of(&self.spec);
         let mut drops = vec![0; places.count()];

@@ -41,7 +41,7 @@ pub(crate) enum OptionsError {
 
 /// A fabric as far as it was described; what is missing takes the default of
 /// [`FabricSpec`](super::FabricSpec).
-#[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct FabricOptions {
     /// Leaf switches, 2 to 64 [default: 4]
@@ -88,7 +88,7 @@ impl FabricOptions {
 
     fn from_toml(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error: toml::de::Error| {
-            let line = error.span().map(|span| text[..span.start].lines().count().max(1));
+            let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
             let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
             format!("{place}{}", error.message().replace('\n', " "))
         })

@@ -42,6 +42,14 @@ pub(crate) struct FiveTuple {
     pub(crate) to_port: u16,
 }
 
+impl FiveTuple {
+    /// The way back.
+    pub(crate) const fn reversed(self) -> Self {
+        let Self { protocol, from, from_port, to, to_port } = self;
+        Self { protocol, from: to, from_port: to_port, to: from, to_port: from_port }
+    }
+}
+
 /// Why a path is not known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RouteError {

@@ -1,9 +1,10 @@
 //! What `ip`, `tc` and `nft` are told. Pure text, from the spec.
 //!
-//! Devices: a leaf has `s0`, `s1`, … to the spines and `h0`, `h1`, … to its hosts, a spine has `l0`,
-//! `l1`, … to the leaves, a host has `eth0`.
+//! Devices: a leaf has `s0`, `s1`, … to the spines and `h0`, `h1`, … to its hosts, a spine has
+//! `l0`, `l1`, … to the leaves, a host has `eth0`.
 
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 
 use super::rate::Rate;
 use super::spec::{FabricSpec, Host, Leaf, Spine, leaf_side, spine_side};
@@ -51,14 +52,36 @@ macro_rules! line {
     };
 }
 
-/// A virtual cable: each end a namespace's path and the device there.
-pub(crate) fn cable(script: &mut String, mtu: u32, a: (&str, &str), b: (&str, &str)) {
-    let ((at, device), (peer_at, peer)) = (a, b);
-    line!(
-        script,
-        "link add name {device} netns {at} mtu {mtu} type veth \
-         peer name {peer} netns {peer_at} mtu {mtu}"
-    );
+/// One end of a virtual cable.
+pub(crate) struct End<'a> {
+    /// The path of its namespace.
+    pub(crate) namespace: &'a str,
+    /// The device there.
+    pub(crate) device: &'a str,
+    /// The device's address.
+    pub(crate) address: Ipv4Addr,
+}
+
+/// A virtual cable.
+pub(crate) fn cable(script: &mut String, mtu: u32, one: &End<'_>, other: &End<'_>) {
+    let [one, other] = [one, other].map(|end| {
+        let End { namespace, device, address } = end;
+        format!("name {device} address {} netns {namespace} mtu {mtu}", hardware_address(*address))
+    });
+    line!(script, "link add {one} type veth peer {other}");
+}
+
+/// Of the device with this address, so that nobody needs to ask for it.
+fn hardware_address(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
+/// The other end of a cable is known for good. The kernel learns at most some 1000 neighbours, in
+/// all namespaces together, and what it asks for them would be counted as traffic.
+fn neighbour(script: &mut String, device: &str, address: Ipv4Addr) {
+    let hardware = hardware_address(address);
+    line!(script, "neigh add {address} lladdr {hardware} dev {device} nud permanent");
 }
 
 /// No packet leaves or arrives as one of several. (`gro_max_size`: receive offload is on for its
@@ -74,11 +97,13 @@ pub(crate) fn leaf(spec: &FabricSpec, leaf: Leaf) -> String {
         let device = to_spine(spine);
         line!(script, "addr add {}/31 dev {device}", leaf_side(leaf, spine));
         up(&mut script, &device);
+        neighbour(&mut script, &device, spine_side(leaf, spine));
     }
     for host in spec.hosts_of(leaf) {
         let device = to_host(spec, host);
         line!(script, "addr add {}/24 dev {device}", spec.gateway(host));
         up(&mut script, &device);
+        neighbour(&mut script, &device, spec.address(host));
     }
     for other in spec.leaves().filter(|other| *other != leaf) {
         write!(script, "route add 10.{}.0.0/16", other.0).expect("a string takes all");
@@ -108,6 +133,7 @@ pub(crate) fn spine(spec: &FabricSpec, spine: Spine) -> String {
         line!(script, "addr add {}/31 dev {device}", spine_side(leaf, spine));
         up(&mut script, &device);
         let via = leaf_side(leaf, spine);
+        neighbour(&mut script, &device, via);
         line!(script, "route add 10.{}.0.0/16 via {via} dev {device}", leaf.0);
     }
     line!(script, "route add blackhole default table {SWALLOWING_TABLE}");
@@ -119,6 +145,7 @@ pub(crate) fn host(spec: &FabricSpec, host: Host) -> String {
     let mut script = String::from("link set dev lo up\n");
     line!(script, "addr add {}/24 dev {HOST_DEVICE}", spec.address(host));
     up(&mut script, HOST_DEVICE);
+    neighbour(&mut script, HOST_DEVICE, spec.gateway(host));
     line!(script, "route add default via {}", spec.gateway(host));
     script
 }
@@ -145,8 +172,8 @@ fn class(spec: &FabricSpec, device: &str, rate: Rate) -> String {
     )
 }
 
-/// A spine swallows what it should forward, or no longer does. A route and not a filter: a filter of
-/// forwarded packets comes after their TTL is checked, and would still answer probes.
+/// A spine swallows what it should forward, or no longer does. A route and not a filter: a filter
+/// of forwarded packets comes after their TTL is checked, and would still answer probes.
 pub(crate) fn black_hole(on: bool) -> String {
     let verb = if on { "add" } else { "del" };
     format!("rule {verb} priority {SWALLOWING_PRIORITY} lookup {SWALLOWING_TABLE}\n")

@@ -8,8 +8,8 @@ use super::spec::{FabricSpec, Leaf};
 /// Below this all settings are.
 const ROOT: &str = "/proc/sys/net/";
 
-/// Both hashes and both fields as trap: with policy 1, TCP's own random hash survives a virtual
-/// cable and the ports choose nothing.
+/// Over the fields of each packet. With policy 1 the hash that a sending socket gave the packet at
+/// random would survive the virtual cable, and its ports would choose nothing.
 const LEAF: [(&str, &str); 2] = [
     ("ipv4/fib_multipath_hash_policy", "3"),
     // Source, destination, protocol, source port, destination port.
@@ -31,10 +31,13 @@ const SWITCH: [(&str, &str); 7] = [
 /// Settings that some kernels have once for all namespaces, or lack, or do not let one choose.
 /// IPv6 chatter would only blur the counters; a metric that TCP remembers of one run would change
 /// the next.
-const IF_THERE: [(&str, &str); 6] = [
+const IF_THERE: [(&str, &str); 7] = [
     ("ipv4/icmp_msgs_per_sec", "1000000"),
     ("ipv4/icmp_msgs_burst", "100000"),
     ("ipv4/tcp_no_metrics_save", "1"),
+    // The system's own may be one for few long flows (bbr). A namespace of users gets cubic only if
+    // the system lets everybody choose it; else it keeps reno.
+    ("ipv4/tcp_congestion_control", "reno"),
     ("ipv4/tcp_congestion_control", "cubic"),
     ("ipv6/conf/all/disable_ipv6", "1"),
     ("ipv6/conf/default/disable_ipv6", "1"),

@@ -64,7 +64,7 @@ pub(crate) enum ToolError {
     Refused {
         /// Which.
         tool: Tool,
-        /// The line of the script, or its first one.
+        /// The line of the script, or how long it is.
         line: String,
         /// What it said, in one line.
         message: String,
@@ -124,11 +124,12 @@ fn is_program(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|data| data.is_file() && data.permissions().mode() & 1 == 1)
 }
 
-/// The line that iproute2 means by `Command failed -:3`.
+/// The line that iproute2 means by `Command failed -:3`; it does not always say so.
 fn refused_line(script: &str, said: &str) -> String {
     let number = said.lines().find_map(|line| line.strip_prefix("Command failed -:"));
-    let number = number.and_then(|number| number.trim().parse::<usize>().ok()).unwrap_or(1);
-    script.lines().nth(number.saturating_sub(1)).unwrap_or_default().to_owned()
+    let number = number.and_then(|number| number.trim().parse::<usize>().ok());
+    let line = number.and_then(|number| script.lines().nth(number.checked_sub(1)?));
+    line.map_or_else(|| format!("a script of {} lines", script.lines().count()), str::to_owned)
 }
 
 fn one_line(said: &str) -> String {
@@ -146,7 +147,8 @@ mod tests {
         let said = "RTNETLINK answers: File exists\nCommand failed -:2\n";
         assert_eq!(refused_line("link add a\naddr add b\n", said), "addr add b");
         assert_eq!(one_line(said), "RTNETLINK answers: File exists");
-        assert_eq!(refused_line("table ip a {\n}", "-:1:1: Error: no\n"), "table ip a {");
+        assert_eq!(refused_line("table ip a {\n}", "-:1:1: Error: no\n"), "a script of 2 lines");
+        assert_eq!(refused_line("a\n", "Command failed -:0\n"), "a script of 1 lines");
     }
 
     #[test]

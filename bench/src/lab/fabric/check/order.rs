@@ -7,16 +7,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::super::count::Traffic;
 use super::super::route::{FiveTuple, Protocol};
 use super::super::{Fabric, Host, Spine};
 use super::{CheckError, Finding, counterpart};
+use crate::lab::cpu::CpuTimes;
 
 /// How long packets are sent.
 const SPAN: Duration = Duration::from_millis(600);
 
 /// How long a packet may be on its way after the last one was sent.
 const PATIENCE: Duration = Duration::from_millis(400);
+
+/// Packets of a stream that follow each other: only close ones can overtake each other.
+const BURST: u64 = 16;
+
+/// Bytes of a small packet's payload.
+const SMALL: usize = 100;
+
+/// Bytes that the system counts for a packet beside its payload, about.
+const BESIDE: usize = 700;
 
 /// How many hosts send at most; each has two threads here.
 const MOST_SENDERS: usize = 32;
@@ -56,11 +68,27 @@ struct Sender {
     receiver: UdpSocket,
 }
 
-/// One finding: packets of all streams that were in order.
-pub(super) fn check(fabric: &Fabric) -> Result<Vec<Finding>, CheckError> {
+/// The largest packets and small ones, of which many follow each other at once; and the idle share
+/// of the processors while the large ones were sent.
+pub(super) fn check(fabric: &Fabric) -> Result<([Finding; 2], f64), CheckError> {
     let senders = senders(fabric)?;
+    let before = CpuTimes::now()?;
+    let large = streams(fabric, &senders, "order", fabric.spec().mtu() as usize - HEADERS)?;
+    let idle = CpuTimes::now()?.idle_since(before);
+    let small = streams(fabric, &senders, "order-small", SMALL)?;
+    Ok(([large, small], idle))
+}
+
+/// Packets of all streams that were in order.
+fn streams(
+    fabric: &Fabric,
+    senders: &[Sender],
+    check: &'static str,
+    payload_bytes: usize,
+) -> Result<Finding, CheckError> {
+    size_sockets(fabric, senders, payload_bytes)?;
     let before = fabric.snapshot()?;
-    let payload = vec![0; fabric.spec().mtu() as usize - HEADERS];
+    let payload = vec![0; payload_bytes];
     let done = AtomicBool::new(false);
     let results: Vec<Vec<Stream>> = thread::scope(|scope| {
         let receivers: Vec<_> =
@@ -76,14 +104,14 @@ pub(super) fn check(fabric: &Fabric) -> Result<Vec<Finding>, CheckError> {
             thread.join().expect("sending does not panic");
         }
         done.store(true, Ordering::Release);
-        let joined = receivers.into_iter().map(|thread| thread.join());
+        let joined = receivers.into_iter().map(thread::ScopedJoinHandle::join);
         joined.map(|streams| streams.expect("receiving does not panic")).collect()
     });
     let traffic = fabric.snapshot()?.since(&before);
-    Ok(vec![finding(fabric, &results.concat(), &traffic)])
+    Ok(finding(fabric, check, &results.concat(), &traffic))
 }
 
-fn finding(fabric: &Fabric, streams: &[Stream], traffic: &Traffic) -> Finding {
+fn finding(fabric: &Fabric, check: &'static str, streams: &[Stream], traffic: &Traffic) -> Finding {
     let received: u64 = streams.iter().map(|stream| stream.received).sum();
     let out_of_order: u64 = streams.iter().map(|stream| stream.out_of_order).sum();
     let silent = streams.iter().filter(|stream| stream.received == 0).count();
@@ -93,7 +121,7 @@ fn finding(fabric: &Fabric, streams: &[Stream], traffic: &Traffic) -> Finding {
         "packets of {} streams, one path each, {silent} silent, load max/mean {even:.3}",
         streams.len()
     );
-    let order = Finding::all("order", received - out_of_order, received, note);
+    let order = Finding::all(check, received - out_of_order, received, note);
     Finding { passed: order.passed && silent == 0, ..order }
 }
 
@@ -139,14 +167,32 @@ fn sender(
     Ok(Sender { streams: streams?, receiver })
 }
 
-/// One packet of each stream after the other, as fast as the host's link takes them.
+/// Lets the streams of a host together fill half of its queue, so that few packets are lost there.
+fn size_sockets(fabric: &Fabric, senders: &[Sender], payload: usize) -> Result<(), CheckError> {
+    let spec = fabric.spec();
+    let packets = (spec.queue_packets() as usize / 2 / spec.spine_count()).max(1);
+    // The system doubles it.
+    let bytes = packets * (payload + BESIDE) / 2;
+    for (flow, socket) in senders.iter().flat_map(|sender| &sender.streams) {
+        SockRef::from(socket).set_send_buffer_size(bytes).map_err(|cause| CheckError::Socket {
+            host: flow.from,
+            action: "setting a socket up",
+            cause,
+        })?;
+    }
+    Ok(())
+}
+
+/// A burst of each stream after the other, as fast as the host's link takes them.
 fn send(sender: &Sender, mut packet: Vec<u8>) {
     let deadline = Instant::now() + SPAN;
-    for number in 0_u64.. {
-        packet[..8].copy_from_slice(&number.to_be_bytes());
+    for burst in 0_u64.. {
         for (_, socket) in &sender.streams {
-            // A packet that was not sent is missing and not out of order.
-            let _ = socket.send(&packet);
+            for number in burst * BURST..(burst + 1) * BURST {
+                packet[..8].copy_from_slice(&number.to_be_bytes());
+                // A packet that was not sent is missing and not out of order.
+                let _ = socket.send(&packet);
+            }
         }
         if Instant::now() >= deadline {
             return;
@@ -166,10 +212,13 @@ fn receive(sender: &Sender, done: &AtomicBool) -> Vec<Stream> {
                     stream.receive(u64::from_be_bytes(packet));
                 }
             }
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) if done.load(Ordering::Acquire) => return streams.into_values().collect(),
-            Err(_) => {}
+            // A pause of this process interrupts it too.
+            Err(error)
+                if error.kind() != ErrorKind::Interrupted && done.load(Ordering::Acquire) =>
+            {
+                return streams.into_values().collect();
+            }
+            _ => {}
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::Ipv4RecvErr;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::super::Fabric;
 use super::super::route::FiveTuple;
@@ -38,15 +38,13 @@ impl Fabric {
         self.open(host, "opening a UDP socket", |address| UdpSocket::bind((address, port)))
     }
 
-    /// A socket to which a host sends numbered packets. It holds one packet at a time, so that none
+    /// A connected UDP socket of a flow. It holds one packet at a time and then waits, so that none
     /// is lost at the sender's own queue.
     pub(super) fn udp_sender(&self, flow: &FiveTuple) -> Result<UdpSocket, CheckError> {
         let to = (self.spec().address(flow.to), flow.to_port);
         self.open(flow.from, "opening a UDP socket", |address| {
             let socket = UdpSocket::bind((address, flow.from_port))?;
-            let socket = Socket::from(socket);
-            socket.set_send_buffer_size(1)?;
-            let socket = UdpSocket::from(socket);
+            SockRef::from(&socket).set_send_buffer_size(1)?;
             socket.connect(to)?;
             Ok(socket)
         })
