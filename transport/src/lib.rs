@@ -9,6 +9,7 @@
 //! | [`flow`] | the operations in flight: gates, progress, placement |
 //! | [`tcp`] | several TCP subflows to each peer |
 //! | [`local`] | shared memory between the ranks of one host |
+//! | [`path`] | which local port takes which path through the fabric |
 //! | [`router`] | one transport or the other, by peer |
 //!
 //! A [`Transport`] is driven by its owner: `post` the flows of an operation, `poll` until the
@@ -17,6 +18,7 @@
 
 pub mod flow;
 pub mod local;
+pub mod path;
 pub mod plan;
 pub mod router;
 pub mod tcp;
