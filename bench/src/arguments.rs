@@ -8,6 +8,7 @@ use onepath_collectives::{Algorithm, DataType, ReduceOp};
 use crate::join::TransportKind;
 use crate::lab::LabArguments;
 use crate::measure::{MAX_ITERATIONS, WARM_UP};
+use crate::paths::PathsArguments;
 use crate::sizes::parse_size;
 
 /// The most ranks that are started on one machine.
@@ -31,6 +32,8 @@ pub(crate) enum Task {
     Measure(Command),
     /// A leaf-spine fabric on this machine
     Lab(LabArguments),
+    /// Which local ports take which path to other hosts, found by probes
+    Paths(PathsArguments),
 }
 
 /// What is measured.

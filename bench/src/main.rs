@@ -13,6 +13,7 @@
 //! | `buffer`, `trial` | one call with its memory |
 //! | `measure` | timing |
 //! | `limits` | what the machine could do at best |
+//! | `paths` | which local ports take which path to other hosts |
 //! | `output` | table, CSV, JSON and the peers' rows |
 //! | `lab` | a leaf-spine fabric of network namespaces on this machine |
 //! | `progress` | how far the run is, on standard error |
@@ -30,6 +31,7 @@ mod launch;
 mod limits;
 mod measure;
 mod output;
+mod paths;
 mod progress;
 mod sizes;
 mod trial;
@@ -45,6 +47,7 @@ use clap::error::ErrorKind;
 use arguments::{Arguments, Task};
 use job::Job;
 use launch::{Attachment, Ending, WRONG_RESULTS};
+use paths::PathsArguments;
 use worker::Verdict;
 
 const FAILURE: u8 = 1;
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Measure(command) => command,
         // Before any thread is started: see `lab::sandbox`.
         Task::Lab(arguments) => return lab::run(arguments),
+        Task::Paths(arguments) => return find_paths(&arguments),
     };
     let attachment = match launch::attach() {
         Ok(attachment) => attachment,
@@ -73,6 +77,14 @@ fn main() -> ExitCode {
         Err(error) => return fail(USAGE, &error),
     };
     if started.is_some() { work(&job, attachment) } else { launch_all(&job) }
+}
+
+/// Which local ports take which path.
+fn find_paths(arguments: &PathsArguments) -> ExitCode {
+    match paths::run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(if error.is_usage() { USAGE } else { FAILURE }, &error),
+    }
 }
 
 /// What one rank does.
