@@ -16,8 +16,9 @@ use crate::path::config::MAX_PATHS;
 use crate::path::leaves::{Found, Mark};
 use crate::path::table::{PathId, PinnedPort, Refusal, Rejection, UnpinnedReason};
 
-/// How many ports are begun while nothing is known.
-const FIRST_PORTS: u32 = 8;
+/// How many ports are begun while nothing is known: a destination in the rack gets all of these
+/// probes.
+const FIRST_PORTS: u32 = 4;
 
 /// A probe that a search wants: purpose, port, hop.
 pub(super) type Wish = (Purpose, u16, u8);
@@ -113,7 +114,8 @@ impl Search {
     /// How many further answers it takes at least, so far as is known.
     fn worthwhile(&self, config: &ProbeConfig) -> u32 {
         if self.paths.is_empty() {
-            return FIRST_PORTS.max(u32::from(config.silent_limit));
+            let silent = self.tally.silent > 0;
+            return if silent { u32::from(config.silent_limit) } else { FIRST_PORTS };
         }
         let paths = self.distinct().count() as u32;
         let unseen = match config.expected_paths {

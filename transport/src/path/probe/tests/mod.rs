@@ -161,6 +161,25 @@ fn ports_in_use_are_passed_over() {
 }
 
 #[test]
+fn a_port_that_can_be_bound_once_is_never_in_flight_twice() {
+    let mut fabric = Fabric::new(2, 9);
+    fabric.ports_bind_once = true;
+    fabric.loss = 0.2;
+    let config = ProbeConfig { protocol: Protocol::Udp, local_ports: 20_000..=20_049, ..config() };
+    let asked: Vec<SocketAddr> = (0..12).map(|at| host(1 + at % 3, at)).collect();
+    for seed in 0..20 {
+        let table = table(discover(&config, &fabric, &asked, seed).0);
+        assert_eq!(table.leaves.iter().map(|leaf| leaf.destinations.len()).sum::<usize>(), 12);
+        assert_right(&table, &fabric);
+        let mut verifier = Verifier::new(&config, &table).expect("right");
+        play(&mut verifier, &fabric, seed, Nanos::secs(3600));
+        let check = verifier.finish();
+        assert!(check.in_use.is_empty() && check.moved.is_empty(), "seed {seed}: {check:?}");
+        assert_eq!(check.unchecked, 0, "seed {seed}");
+    }
+}
+
+#[test]
 fn too_few_ports_give_an_incomplete_table() {
     let fabric = Fabric::new(4, 1);
     let narrow = ProbeConfig { local_ports: 20_000..=20_009, ..config() };
