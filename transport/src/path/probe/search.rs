@@ -114,8 +114,8 @@ impl Search {
     /// How many further answers it takes at least, so far as is known.
     fn worthwhile(&self, config: &ProbeConfig) -> u32 {
         if self.paths.is_empty() {
-            let silent = self.tally.silent > 0;
-            return if silent { u32::from(config.silent_limit) } else { FIRST_PORTS };
+            let left = u32::from(config.silent_limit).saturating_sub(self.tally.silent);
+            return if self.tally.silent > 0 { left } else { left.min(FIRST_PORTS) };
         }
         let paths = self.distinct().count() as u32;
         let unseen = match config.expected_paths {
