@@ -120,7 +120,7 @@ fn help_names_every_subcommand_and_ends_with_0() {
         "sendrecv",
         "barrier",
         "limits",
-        "lab",
+        "paths",
     ] {
         assert!(help.contains(name), "{name} is missing:\n{help}");
     }
@@ -135,9 +135,10 @@ fn a_wrong_option_is_one_line_and_exit_code_2() {
         ("broadcast --ranks 2 --root 5", ["--root 5", "below 2"]),
         ("allgather --format peers", ["--format peers", "allgather"]),
         ("limits --ranks 1", ["--ranks 2", "1"]),
-        ("lab fabric --hosts 15", ["hosts = 15", "multiple"]),
-        ("lab fabric --rate fast", ["'fast'", "20mbit"]),
-        ("lab fabric --fabric no.toml", ["no.toml", "cannot be read"]),
+        ("paths --to 10.0.0.1 --ttl 2-1", ["--ttl", "2-1"]),
+        ("paths --to 10.0.0.1 --from 203.0.113.9", ["203.0.113.9", "of this host"]),
+        ("paths --to 127.0.0.1:7,127.0.0.1:7", ["127.0.0.1:7", "twice"]),
+        ("paths --to host.invalid", ["--to host.invalid:29400", "known host"]),
     ] {
         let output = run(line);
         let said = text(&output.stderr);
@@ -145,6 +146,16 @@ fn a_wrong_option_is_one_line_and_exit_code_2() {
         assert_eq!(said.lines().count(), 1, "{line}: {said}");
         assert!(parts.iter().all(|part| said.contains(part)), "{line}: {said}");
         assert!(output.stdout.is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn a_path_to_this_host_has_nothing_to_choose() {
+    for line in ["paths --to 127.0.0.1:9", "paths --to 127.0.0.1:9 --protocol udp"] {
+        let output = run(line);
+        let (table, said) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{line}: {said}");
+        assert!(table.contains("127.0.0.1:9: nearer than hops 2"), "{line}: {table}");
     }
 }
 

@@ -37,8 +37,8 @@ pub(crate) enum PathsFormat {
 /// Options of `paths`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PathsArguments {
-    /// Destinations, as in node2:29500,[fd00::2]:29500; the port is hashed, so it should be the
-    /// one that flows go to [default port: 29400]
+    /// Destinations, as in node2:29500,10.1.0.3:29500; the port is hashed, so it should be the one
+    /// that flows go to [default port: 29400]
     #[arg(long, required = true, value_delimiter = ',', value_name = "HOST[:PORT]")]
     pub(crate) to: Vec<HostPort>,
     /// Local address of the flows [default: by the route to the first destination]

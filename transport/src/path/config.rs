@@ -180,7 +180,8 @@ pub enum ConfigError {
     Twice(SocketAddr),
     /// IPv4 and IPv6 mixed.
     #[error(
-        "destination {destination} cannot be reached from source {source_address}: both IPv4 or both IPv6"
+        "destination {destination} cannot be reached from source {source_address}: both IPv4 or \
+         both IPv6 would be right"
     )]
     Family {
         /// The source.

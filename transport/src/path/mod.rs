@@ -14,8 +14,8 @@
 //! | [`io`] | sockets: [`discover`], [`verify`], [`pinned_socket`] |
 //! | [`file`](mod@file) | tables as TOML, for operators who know and for saving |
 //!
-//! What does not work, and why it is not tried: a UDP probe says nothing of a TCP flow (the protocol
-//! is hashed), and on an established connection the error queue stays empty.
+//! What does not work, and why it is not tried: a UDP probe says nothing of a TCP flow (the
+//! protocol is hashed), and on an established connection the error queue stays empty.
 
 pub mod config;
 pub mod file;

@@ -31,12 +31,15 @@ impl PathId {
         }
     }
 
-    /// Whether every hop answered.
-    pub(crate) fn is_whole(&self) -> bool {
-        match self {
-            Self::Hops(hops) => hops.iter().all(Option::is_some),
-            Self::Named(_) => true,
-        }
+    /// Whether it says more than `other`, of which it may be the same path: `other` is then no
+    /// identity of its own. A port of it may as well take a further path, one that is mute at the
+    /// hop in question.
+    pub(crate) fn says_more_than(&self, other: &Self) -> bool {
+        let answered = |id: &Self| match id {
+            Self::Hops(hops) => hops.iter().flatten().count(),
+            Self::Named(_) => 0,
+        };
+        answered(self) > answered(other) && self.agrees(other)
     }
 }
 

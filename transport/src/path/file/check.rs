@@ -140,12 +140,11 @@ fn destination(text: &str) -> Option<To> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return (address.port() != 0).then_some(To::Port(address));
     }
-    let (network, bits) = match text.split_once('/') {
-        Some((network, bits)) => (network.parse::<IpAddr>().ok()?, bits.parse().ok()?),
-        None => {
-            let address: IpAddr = text.parse().ok()?;
-            (address, if address.is_ipv4() { 32 } else { 128 })
-        }
+    let (network, bits) = if let Some((network, bits)) = text.split_once('/') {
+        (network.parse::<IpAddr>().ok()?, bits.parse().ok()?)
+    } else {
+        let address: IpAddr = text.parse().ok()?;
+        (address, if address.is_ipv4() { 32 } else { 128 })
     };
     (prefix(network, bits) == Some(network)).then_some(To::Prefix { network, bits })
 }

@@ -118,7 +118,7 @@ impl PathFileError {
     /// What the TOML parser found, in one line.
     pub(super) fn syntax(text: &str, error: &toml::de::Error) -> Self {
         let start = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = 1 + text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count();
+        let line = text.as_bytes()[..start].split(|&byte| byte == b'\n').count();
         let problem = error.message().lines().collect::<Vec<_>>().join(", ");
         Self::Syntax { line, problem: problem.chars().take(400).collect() }
     }

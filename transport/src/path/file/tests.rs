@@ -118,6 +118,7 @@ fn an_entry_twice_is_an_error() {
     let error = PathFile::parse(&format!("protocol = \"udp\"\n{entry}{entry}")).expect_err("twice");
     assert_eq!(
         error.to_string(),
-        "destination[1].to: 10.1.0.2/32 has an entry before: one entry with all paths would be right"
+        "destination[1].to: 10.1.0.2/32 has an entry before: one entry with all paths would be \
+         right"
     );
 }

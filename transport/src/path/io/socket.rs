@@ -50,8 +50,8 @@ pub fn pinned_socket(protocol: Protocol, local: SocketAddr) -> Result<Socket, Pi
     let socket = Socket::new(Domain::for_address(local), kind.nonblocking().cloexec(), None)
         .map_err(failed("open a socket"))?;
     if protocol == Protocol::Tcp {
-        // The same port toward other destinations, and after an earlier connection's end. For UDP it
-        // would let others take our datagrams.
+        // The same port toward other destinations, and after an earlier connection's end. For UDP
+        // it would let others take our datagrams.
         socket.set_reuse_address(true).map_err(failed("set SO_REUSEADDR"))?;
     }
     if local.is_ipv6() {

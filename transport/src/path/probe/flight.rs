@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use onepath_topology::Nanos;
 
 use super::{ProbeId, Target};
-use crate::path::ProbeConfig;
+use crate::path::{ProbeConfig, Protocol};
 
 /// In flight before anything is known of the routers.
 const FIRST_WINDOW: usize = 32;
-/// A window that losses do not shrink further.
-const LEAST_WINDOW: usize = 4;
+/// A window that losses do not shrink further: at the default time-outs about 30 probes a second,
+/// and a few silent ports among others do not hold the search up.
+const LEAST_WINDOW: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 struct Flying {
@@ -19,6 +20,15 @@ struct Flying {
     tried: u8,
     sent: Nanos,
     deadline: Nanos,
+}
+
+/// A probe whose time is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Expired {
+    /// It will be tried again.
+    Again,
+    /// It was tried often enough.
+    Silent(Target),
 }
 
 /// The probes in flight.
@@ -40,6 +50,11 @@ pub(super) struct Flight {
     flying: BTreeMap<ProbeId, Flying>,
     deadlines: BTreeSet<(Nanos, ProbeId)>,
     again: VecDeque<(Target, u8)>,
+    /// Local ports in flight, where a port can only be bound once: UDP's, toward whatever
+    /// destination. `None` for TCP.
+    ports: Option<BTreeSet<u16>>,
+    /// Targets that wait for their port.
+    held: VecDeque<(Target, u8)>,
     abandoned: VecDeque<ProbeId>,
 }
 
@@ -57,6 +72,8 @@ impl Flight {
             flying: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             again: VecDeque::new(),
+            ports: (config.protocol == Protocol::Udp).then(BTreeSet::new),
+            held: VecDeque::new(),
             abandoned: VecDeque::new(),
         }
     }
@@ -78,12 +95,34 @@ impl Flight {
         self.abandoned.pop_front()
     }
 
+    /// Whether the port is free; if not, the target comes again when it is.
+    pub(super) fn may_launch(&mut self, target: Target, tried: u8) -> bool {
+        let free = self.ports.as_ref().is_none_or(|ports| !ports.contains(&target.port));
+        if !free {
+            self.held.push_back((target, tried));
+        }
+        free
+    }
+
+    /// All that wait for the port come again: those that find it taken will wait again, and some
+    /// may not be wanted any more.
+    fn free_port(&mut self, port: u16) {
+        let Some(ports) = &mut self.ports else { return };
+        ports.remove(&port);
+        let of_port = |(target, _): &(Target, u8)| target.port == port;
+        self.again.extend(self.held.iter().filter(|held| of_port(held)));
+        self.held.retain(|held| !of_port(held));
+    }
+
     pub(super) fn launch(&mut self, now: Nanos, target: Target, tried: u8) -> ProbeId {
         let id = ProbeId(self.next);
         self.next += 1;
         let deadline = now + Nanos(self.timeout.get() << tried);
         self.flying.insert(id, Flying { target, tried, sent: now, deadline });
         self.deadlines.insert((deadline, id));
+        if let Some(ports) = &mut self.ports {
+            ports.insert(target.port);
+        }
         id
     }
 
@@ -91,6 +130,7 @@ impl Flight {
     pub(super) fn land(&mut self, now: Nanos, id: ProbeId) -> Option<(Target, Nanos)> {
         let flying = self.flying.remove(&id)?;
         self.deadlines.remove(&(flying.deadline, id));
+        self.free_port(flying.target.port);
         self.answers += 1;
         if self.recovery.is_none() || self.answers >= self.window {
             self.answers = 0;
@@ -106,6 +146,7 @@ impl Flight {
         }
         self.limit = self.flying.len();
         self.window = self.window.min(self.limit);
+        // No try of it was sent.
         self.again.push_front((target, 0));
         true
     }
@@ -114,9 +155,8 @@ impl Flight {
         self.deadlines.first().map(|&(deadline, _)| deadline)
     }
 
-    /// Takes one probe whose time is over: its target if it was tried often enough, else `None`
-    /// inside, and it will be tried again.
-    pub(super) fn expire(&mut self, now: Nanos) -> Option<Option<Target>> {
+    /// Takes one probe whose time is over, if there is one.
+    pub(super) fn expire(&mut self, now: Nanos) -> Option<Expired> {
         let &(deadline, id) = self.deadlines.first()?;
         if deadline > now {
             return None;
@@ -124,6 +164,7 @@ impl Flight {
         self.deadlines.pop_first();
         let flying = self.flying.remove(&id)?;
         self.abandoned.push_back(id);
+        self.free_port(flying.target.port);
         if self.recovery.is_none_or(|since| flying.sent >= since) {
             self.window = LEAST_WINDOW.min(self.limit).max(self.window / 2);
             self.answers = 0;
@@ -131,9 +172,9 @@ impl Flight {
         }
         let tried = flying.tried + 1;
         if tried >= self.tries {
-            return Some(Some(flying.target));
+            return Some(Expired::Silent(flying.target));
         }
         self.again.push_back((flying.target, tried));
-        Some(None)
+        Some(Expired::Again)
     }
 }

@@ -26,7 +26,7 @@ use onepath_topology::Nanos;
 
 use super::ProbeConfig;
 use super::table::{Refusal, Rejection};
-use flight::Flight;
+use flight::{Expired, Flight};
 
 pub use discover::Discover;
 pub use stopping::answers_to_exclude;
@@ -149,7 +149,12 @@ impl<S: Strategy> Session<S> {
         if self.strategy.is_finished() || !self.flight.has_room() {
             return None;
         }
-        let (target, tried) = self.next()?;
+        let (target, tried) = loop {
+            let (target, tried) = self.next()?;
+            if self.flight.may_launch(target, tried) {
+                break (target, tried);
+            }
+        };
         let id = self.flight.launch(now, target, tried);
         let destination = self.destinations[target.destination as usize];
         Some(Probe { id, destination, port: target.port, hop: target.hop })
@@ -191,9 +196,9 @@ impl<S: Strategy> Session<S> {
 
     /// Gives up the probes whose time is over.
     pub fn handle_timeout(&mut self, now: Nanos) {
-        while let Some(target) = self.flight.expire(now) {
-            if let Some(silent) = target {
-                self.strategy.outcome(silent, Outcome::Silent);
+        while let Some(expired) = self.flight.expire(now) {
+            if let Expired::Silent(target) = expired {
+                self.strategy.outcome(target, Outcome::Silent);
             }
         }
     }

@@ -47,7 +47,7 @@ impl Iterator for PortOrder {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, figure 16).
+/// `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014, figure 16).
 fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut mixed = *state;

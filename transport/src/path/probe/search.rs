@@ -16,8 +16,9 @@ use crate::path::config::MAX_PATHS;
 use crate::path::leaves::{Found, Mark};
 use crate::path::table::{PathId, PinnedPort, Refusal, Rejection, UnpinnedReason};
 
-/// How many ports are begun while nothing is known.
-const FIRST_PORTS: u32 = 8;
+/// How many ports are begun while nothing is known: a destination in the rack gets all of these
+/// probes.
+const FIRST_PORTS: u32 = 4;
 
 /// A probe that a search wants: purpose, port, hop.
 pub(super) type Wish = (Purpose, u16, u8);
@@ -113,7 +114,8 @@ impl Search {
     /// How many further answers it takes at least, so far as is known.
     fn worthwhile(&self, config: &ProbeConfig) -> u32 {
         if self.paths.is_empty() {
-            return FIRST_PORTS.max(u32::from(config.silent_limit));
+            let left = u32::from(config.silent_limit).saturating_sub(self.tally.silent);
+            return if self.tally.silent > 0 { left } else { left.min(FIRST_PORTS) };
         }
         let paths = self.distinct().count() as u32;
         let unseen = match config.expected_paths {
@@ -133,12 +135,13 @@ impl Search {
         (needed * probed).div_ceil(self.tally.answered.max(1))
     }
 
-    /// The ports of each path that is surely another: an identity with a silent hop may be one of
-    /// the whole ones.
+    /// The ports of each identity that is surely another path.
     fn distinct(&self) -> impl Iterator<Item = &Vec<PinnedPort>> {
-        let whole = || self.paths.keys().filter(|id| id.is_whole());
-        let distinct = move |id: &PathId| id.is_whole() || !whole().any(|other| other.agrees(id));
-        self.paths.iter().filter(move |(id, _)| distinct(id)).map(|(_, ports)| ports)
+        self.paths.iter().filter(|(id, _)| self.is_distinct(id)).map(|(_, ports)| ports)
+    }
+
+    fn is_distinct(&self, id: &PathId) -> bool {
+        !self.paths.keys().any(|other| other.says_more_than(id))
     }
 
     pub(super) fn outcome(&mut self, config: &ProbeConfig, wish: Wish, outcome: Outcome) {
@@ -168,7 +171,7 @@ impl Search {
         if self.verdict.is_some() {
             self.open.clear();
             self.wishes.clear();
-            self.settle(config);
+            self.settle();
             self.ask_for_leaf(config);
         }
     }
@@ -218,24 +221,12 @@ impl Search {
         (self.counted >= config.port_budget.min(range)).then_some(Verdict::OutOfPorts)
     }
 
-    /// Gives the ports of identities with a silent hop to the one whole identity that agrees. Where
-    /// several agree the port's path is not known; where none does, it is a path of its own.
-    fn settle(&mut self, config: &ProbeConfig) {
-        let (whole, partial): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(&mut self.paths).into_iter().partition(|(id, _)| id.is_whole());
-        self.paths = whole;
-        for (id, mut ports) in partial {
-            let mut agreeing = self.paths.iter_mut().filter(|(other, _)| other.agrees(&id));
-            match (agreeing.next(), agreeing.next()) {
-                (None, _) => {
-                    self.paths.insert(id, ports);
-                }
-                (Some((_, known)), None) => {
-                    known.append(&mut ports);
-                    known.truncate(usize::from(config.ports_per_path));
-                }
-                (Some(_), Some(_)) => {}
-            }
+    /// Leaves out the ports whose path is not known for sure, as a hop was silent for them alone.
+    fn settle(&mut self) {
+        let unsure: Vec<PathId> =
+            self.paths.keys().filter(|id| !self.is_distinct(id)).cloned().collect();
+        for id in unsure {
+            self.paths.remove(&id);
         }
     }
 

@@ -162,6 +162,8 @@ impl Verifier {
         for (of, trace) in ports {
             let of = of.clone();
             match trace.end() {
+                // A hop that answered before does not.
+                Some(End::Path(now, _)) if of.path.says_more_than(now) => check.silent.push(of),
                 Some(End::Path(now, _)) if now.agrees(&of.path) => check.confirmed += 1,
                 Some(End::Path(now, _)) => {
                     check.moved.push(Moved { was: of, now: Some(now.clone()) });

@@ -26,6 +26,8 @@ pub(super) struct Fabric {
     pub(super) silent: BTreeSet<u8>,
     /// Hops that never answer.
     pub(super) mute_hops: BTreeSet<u8>,
+    /// Whether a port in flight cannot be bound again toward another destination, as UDP's.
+    pub(super) ports_bind_once: bool,
     /// Ports in use.
     pub(super) busy: BTreeSet<u16>,
     /// What the operating system says to every probe.
@@ -39,7 +41,8 @@ impl Fabric {
     pub(super) fn new(spines: u8, hash: u64) -> Self {
         let (silent, mute_hops, busy) = Default::default();
         let delay = Nanos::micros(500);
-        Self { spines, hash, loss: 0.0, delay, silent, mute_hops, busy, refused: None }
+        let (ports_bind_once, refused) = (false, None);
+        Self { spines, hash, loss: 0.0, delay, silent, mute_hops, ports_bind_once, busy, refused }
     }
 
     pub(super) fn spine(&self, destination: SocketAddr, port: u16) -> u8 {
@@ -121,8 +124,10 @@ pub(super) fn play<S: Strategy>(
         }
         while let Some(probe) = session.poll_transmit(now) {
             let flow = (probe.destination, probe.port);
-            let twice = open.values().any(|&other| other == flow);
-            assert!(!twice, "two probes of {flow:?} in flight");
+            let same = |other: (SocketAddr, u16)| {
+                other == flow || (fabric.ports_bind_once && other.1 == flow.1)
+            };
+            assert!(!open.values().any(|&other| same(other)), "two of {flow:?} in flight");
             open.insert(probe.id, flow);
             most_in_flight = most_in_flight.max(open.len());
             if let Some(answer) = fabric.answer(&probe).filter(|_| !rng.random_bool(fabric.loss)) {

@@ -118,6 +118,18 @@ fn hops_that_lose_single_answers_make_no_paths_of_their_own() {
 }
 
 #[test]
+fn a_port_toward_a_mute_spine_is_not_taken_for_one_of_the_only_other_path() {
+    let mut fabric = Fabric::new(2, 23);
+    fabric.silent.insert(1);
+    let hops = HopRange::new(1, 2).expect("right");
+    let config = ProbeConfig { hops, local_ports: 20_000..=20_039, ports_per_path: 30, ..config() };
+    let table = table(discover(&config, &fabric, &[host(1, 0)], 1).0);
+    assert_eq!(table.leaves[0].paths.len(), 1);
+    assert_eq!(table.leaves[0].paths[0].to_string(), "10.0.0.1>10.100.0.0");
+    assert_right(&table, &fabric);
+}
+
+#[test]
 fn without_answers_it_says_so_after_few_ports() {
     let mut fabric = Fabric::new(4, 1);
     fabric.mute_hops = (1..=64).collect();
@@ -158,6 +170,25 @@ fn ports_in_use_are_passed_over() {
     let (discovery, _) = discover(&none, &fabric, &[host(1, 0)], 1);
     let reason = UnpinnedReason::NoFreePorts { ports: 10 };
     assert_eq!(discovery, Discovery::Unpinned { reason });
+}
+
+#[test]
+fn a_port_that_can_be_bound_once_is_never_in_flight_twice() {
+    let mut fabric = Fabric::new(2, 9);
+    fabric.ports_bind_once = true;
+    fabric.loss = 0.2;
+    let config = ProbeConfig { protocol: Protocol::Udp, local_ports: 20_000..=20_049, ..config() };
+    let asked: Vec<SocketAddr> = (0..12).map(|at| host(1 + at % 3, at)).collect();
+    for seed in 0..20 {
+        let table = table(discover(&config, &fabric, &asked, seed).0);
+        assert_eq!(table.leaves.iter().map(|leaf| leaf.destinations.len()).sum::<usize>(), 12);
+        assert_right(&table, &fabric);
+        let mut verifier = Verifier::new(&config, &table).expect("right");
+        play(&mut verifier, &fabric, seed, Nanos::secs(3600));
+        let check = verifier.finish();
+        assert!(check.in_use.is_empty() && check.moved.is_empty(), "seed {seed}: {check:?}");
+        assert_eq!(check.unchecked, 0, "seed {seed}");
+    }
 }
 
 #[test]
@@ -250,6 +281,18 @@ fn a_check_tells_moved_silent_and_busy_ports() {
     used.busy.insert(pinned.port);
     let (in_use, _) = check(&used);
     assert!(in_use.holds() && in_use.in_use.len() == 1, "{in_use:?}");
+}
+
+#[test]
+fn a_check_over_several_hops_takes_a_mute_spine_for_silent() {
+    let mut fabric = Fabric::new(4, 5);
+    let config = ProbeConfig { hops: HopRange::new(1, 2).expect("right"), ..config() };
+    let table = table(discover(&config, &fabric, &[host(1, 0)], 1).0);
+    fabric.silent.insert(1);
+    let mut verifier = Verifier::new(&config, &table).expect("right");
+    play(&mut verifier, &fabric, 3, Nanos::secs(60));
+    let check = verifier.finish();
+    assert_eq!((check.confirmed, check.moved.len(), check.silent.len()), (12, 0, 4), "{check:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use proptest::{prop_assert, prop_assert_eq, proptest};
 
 use super::fabric::{Fabric, OWN_LEAF, discover, host, leaf_of, spine_of};
 use crate::path::table::{Discovery, PathId};
-use crate::path::{HopRange, ProbeConfig};
+use crate::path::{HopRange, ProbeConfig, Protocol};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
@@ -25,13 +25,17 @@ proptest! {
         hops in (1_u8..=2, 2_u8..=3),
         ports_per_path in 1_u16..6,
         in_flight in 1_u16..200,
+        udp in any::<bool>(),
         leaves in proptest::collection::btree_set((0_u8..4, 0_u8..3), 1..6),
     ) {
         let mut fabric = Fabric::new(spines, hash);
         fabric.loss = loss;
         fabric.delay = Nanos::millis(delay_ms);
         fabric.silent = silent;
+        fabric.ports_bind_once = udp;
         let config = ProbeConfig {
+            protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
+            local_ports: 20_000..=20_399,
             hops: HopRange::new(hops.0, hops.1).expect("right"),
             ports_per_path,
             in_flight,
