@@ -9,6 +9,7 @@
 //! | [`flow`] | the operations in flight: gates, progress, placement |
 //! | [`tcp`] | several TCP subflows to each peer |
 //! | [`local`] | shared memory between the ranks of one host |
+//! | [`proto`] | our datagram protocol, without sockets and without a clock |
 //! | [`router`] | one transport or the other, by peer |
 //!
 //! A [`Transport`] is driven by its owner: `post` the flows of an operation, `poll` until the
@@ -18,6 +19,7 @@
 pub mod flow;
 pub mod local;
 pub mod plan;
+pub mod proto;
 pub mod router;
 pub mod tcp;
 pub mod wire;
