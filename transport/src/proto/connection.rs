@@ -134,7 +134,7 @@ impl Connection {
     /// The next datagram to send now, if there is one; call again until there is none.
     pub fn poll_transmit(&mut self, now: Nanos) -> Option<Transmit> {
         if let Some(reason) = self.close.take() {
-            return Some(self.unnumbered(Body::Close { reason }));
+            return Some(self.unnumbered(&Body::Close { reason }));
         }
         if self.error.is_some() {
             return None;
@@ -145,7 +145,7 @@ impl Connection {
             let more = self.received.tell(&mut ack);
             self.schedule.sent(more);
             self.outbound.stats.acks_sent += 1;
-            return Some(self.unnumbered(Body::Acknowledgement(ack)));
+            return Some(self.unnumbered(&Body::Acknowledgement(ack)));
         }
         let departure = self.outbound.next_packet(now)?;
         let packet = Packet {
@@ -159,11 +159,11 @@ impl Connection {
         Some(Transmit { entropy: departure.entropy, packet, piece: departure.piece })
     }
 
-    fn unnumbered(&mut self, body: Body) -> Transmit {
+    fn unnumbered(&mut self, body: &Body) -> Transmit {
         let entropy = self.outbound.ack_entropy();
         let number = self.acks;
         self.acks += 1;
-        let (connection, prompt) = (self.id, false);
+        let (connection, prompt, body) = (self.id, false, *body);
         let packet = Packet { connection, entropy, number, path_sequence: 0, prompt, body };
         Transmit { entropy, packet, piece: None }
     }

@@ -36,6 +36,8 @@ pub mod packet;
 mod random;
 mod seal;
 mod stats;
+#[doc(hidden)]
+pub mod testing;
 
 pub use config::{Config, CongestionConfig, EntropyPolicy, MAX_ENTROPIES, MtuConfig};
 pub use connection::{Connection, Event, OutboxFull, ReceiveError, Transmit};

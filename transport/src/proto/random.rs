@@ -1,6 +1,6 @@
 //! A small generator of random numbers whose sequence is the same everywhere and for ever.
 
-/// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014). Path
+/// `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014). Path
 /// choices of a seed are to be the same in simulator, lab and field, on any machine and with any
 /// version of any package.
 #[derive(Clone, Debug)]

@@ -50,6 +50,10 @@ pub trait CongestionControl: Debug + Send {
     /// Learns how large datagrams are from now on.
     fn set_datagram_bytes(&mut self, bytes: u32);
 
+    /// Whether a packet with this round trip met a queue that is too long, where switches do not
+    /// mark: what is known of its path instead of a mark.
+    fn is_congested(&self, rtt: Nanos) -> bool;
+
     /// Learns of arrivals.
     fn acknowledged(&mut self, ack: &Acknowledged);
 

@@ -268,6 +268,10 @@ impl CongestionControl for Nscc {
         self.clamp();
     }
 
+    fn is_congested(&self, rtt: Nanos) -> bool {
+        self.marking == Marking::Inferred && rtt.get() as f64 >= self.base_rtt + self.target
+    }
+
     fn acknowledged(&mut self, ack: &Acknowledged) {
         let (now, bytes) = (ack.now.get() as f64, ack.bytes as f64);
         self.achieved_bytes += bytes;

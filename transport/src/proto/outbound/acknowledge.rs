@@ -41,11 +41,16 @@ impl Outbound {
                 let number = word.index * 64 + u64::from(bit);
                 let marked = word.marked >> bit & 1 == 1;
                 if let Some(sent) = self.sent.get(number).copied() {
-                    self.packet_arrived(&sent, marked, now, &mut news, events);
+                    // Packets that waited for company look a little slower than they were.
+                    let elapsed = now.since(sent.at);
+                    let rtt = if ack.delay < elapsed { elapsed - ack.delay } else { elapsed };
+                    let crowded = marked || self.congestion.is_congested(rtt);
+                    if sent.fate != Fate::Arrived && !crowded {
+                        self.selector.good(sent.entropy, now);
+                    }
+                    self.packet_arrived(&sent, marked, &mut news, events);
                     if number == ack.latest {
-                        let elapsed = now.since(sent.at);
-                        news.rtt =
-                            Some(if ack.delay < elapsed { elapsed - ack.delay } else { elapsed });
+                        news.rtt = Some(rtt);
                     }
                 }
             }
@@ -90,7 +95,6 @@ impl Outbound {
         &mut self,
         sent: &Sent,
         marked: bool,
-        now: Nanos,
         news: &mut News,
         events: &mut VecDeque<Event>,
     ) {
@@ -102,7 +106,6 @@ impl Outbound {
         self.sent.decide(sent.number, Fate::Arrived);
         self.paths.arrived(sent.entropy, sent.path_sequence, marked);
         self.paths.advance(sent.entropy, &self.sent);
-        self.selector.arrived(sent.entropy, marked, now);
         self.mtu.arrived(sent.size);
         self.stats.marked += u64::from(marked);
         news.packets += 1;

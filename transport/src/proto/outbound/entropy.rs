@@ -83,11 +83,9 @@ impl Selector {
         !matches!(self.choice, Choice::Lanes(_))
     }
 
-    /// A packet of this entropy arrived.
-    pub(super) fn arrived(&mut self, entropy: Entropy, marked: bool, now: Nanos) {
-        if let Choice::Reps(reps) = &mut self.choice
-            && !marked
-        {
+    /// A packet of this entropy arrived and met no crowd.
+    pub(super) fn good(&mut self, entropy: Entropy, now: Nanos) {
+        if let Choice::Reps(reps) = &mut self.choice {
             reps.good(entropy, now);
         }
     }
@@ -155,7 +153,7 @@ mod tests {
             EntropyPolicy::Reps { seed: 1 },
         ] {
             let (mut selector, mut paths) = made(policy);
-            selector.arrived(Entropy(2), false, Nanos(0));
+            selector.good(Entropy(2), Nanos(0));
             retire(2, &mut selector, &mut paths);
             let mut chosen = [0; 4];
             for _ in 0..400 {

@@ -59,6 +59,8 @@ pub(super) struct Outbound {
     probes: u32,
     /// Ask the peer for an answer: the credit is used up, and news of it may have been lost.
     ask: bool,
+    /// Bytes that left since the peer was asked to answer at once.
+    unanswered: u64,
     /// Entropies that lost something since they last delivered.
     suspects: EntropySet,
     /// When the latest packet that wants an answer left.
@@ -93,6 +95,7 @@ impl Outbound {
             timeouts: 0,
             probes: 0,
             ask: false,
+            unanswered: 0,
             suspects: EntropySet::default(),
             last_sent: Nanos(0),
             waiting_since: None,

@@ -134,9 +134,10 @@ impl Outbox {
         end <= self.delivered_position + self.early_bytes
     }
 
-    /// Whether there is data that only the credit holds back.
+    /// Whether only the credit holds data back: here, or at the caller, since all slots are taken.
     pub(super) fn is_blocked(&self) -> bool {
-        self.sending < self.next && self.again.is_empty() && !self.within_credit(self.sending)
+        let here = self.sending < self.next && !self.within_credit(self.sending);
+        self.again.is_empty() && (here || (self.sending == self.next && !self.has_room()))
     }
 
     /// Whether a piece could be sent now.

@@ -51,7 +51,7 @@ struct Path {
 
 #[derive(Debug)]
 pub(super) struct Paths {
-    paths: Box<[Path]>,
+    all: Box<[Path]>,
     /// Those in use, in no order.
     active: Vec<Entropy>,
     losses_until_retired: u32,
@@ -80,7 +80,7 @@ impl Paths {
             },
         };
         Self {
-            paths: (0..config.entropies).map(path).collect(),
+            all: (0..config.entropies).map(path).collect(),
             active: (0..config.entropies).map(Entropy).collect(),
             losses_until_retired: config.losses_until_retired,
             probation: config.probation,
@@ -88,7 +88,7 @@ impl Paths {
     }
 
     pub(super) fn stats(&self) -> impl Iterator<Item = PathStats> + '_ {
-        self.paths.iter().map(|path| path.stats)
+        self.all.iter().map(|path| path.stats)
     }
 
     /// Those in use; never empty.
@@ -97,12 +97,12 @@ impl Paths {
     }
 
     pub(super) fn is_active(&self, entropy: Entropy) -> bool {
-        self.paths[entropy.index()].until.is_none()
+        self.all[entropy.index()].until.is_none()
     }
 
     /// The path sequence of the next packet, which is number `number`.
     pub(super) fn sent(&mut self, entropy: Entropy, number: u64, ring: &mut SentRing) -> u32 {
-        let path = &mut self.paths[entropy.index()];
+        let path = &mut self.all[entropy.index()];
         if let Some(last) = path.last {
             ring.link(last, number);
         }
@@ -115,7 +115,7 @@ impl Paths {
     }
 
     pub(super) fn arrived(&mut self, entropy: Entropy, sequence: u32, marked: bool) {
-        let path = &mut self.paths[entropy.index()];
+        let path = &mut self.all[entropy.index()];
         let after = sequence.wrapping_add(1);
         if (after.wrapping_sub(path.arrived_to) as i32) > 0 {
             path.arrived_to = after;
@@ -128,14 +128,14 @@ impl Paths {
     /// A packet that was called lost because others of its entropy overtook it arrived: such
     /// reordering is to be borne.
     pub(super) fn reordered(&mut self, entropy: Entropy, sequence: u32) {
-        let path = &mut self.paths[entropy.index()];
+        let path = &mut self.all[entropy.index()];
         let overtaken_by = path.arrived_to.wrapping_sub(sequence);
         path.reordering = path.reordering.max(overtaken_by.saturating_add(1)).min(MOST_REORDERING);
     }
 
     /// A packet that left at `at` was lost.
     pub(super) fn lost(&mut self, entropy: Entropy, at: Nanos) {
-        let path = &mut self.paths[entropy.index()];
+        let path = &mut self.all[entropy.index()];
         if path.losses_in_row == 0 {
             path.losing_since = at;
         }
@@ -146,7 +146,7 @@ impl Paths {
     /// Moves over packets whose fate is decided. To be called whenever one was, before its record
     /// is used again, so that the chain through the records never breaks: its first is in flight.
     pub(super) fn advance(&mut self, entropy: Entropy, ring: &SentRing) {
-        let path = &mut self.paths[entropy.index()];
+        let path = &mut self.all[entropy.index()];
         while let Some(first) = path.first {
             match ring.get(first) {
                 Some(sent) if sent.fate == Fate::InFlight => return,
@@ -159,7 +159,7 @@ impl Paths {
 
     /// The oldest packet of this entropy, if enough later ones arrived to call it lost.
     pub(super) fn overtaken(&self, entropy: Entropy, ring: &SentRing) -> Option<u64> {
-        let path = &self.paths[entropy.index()];
+        let path = &self.all[entropy.index()];
         let sent = ring.get(path.first?)?;
         let after = path.arrived_to.wrapping_sub(sent.path_sequence) as i32;
         (after > path.reordering as i32).then_some(sent.number)
@@ -167,14 +167,14 @@ impl Paths {
 
     /// Whether an entropy in use lost something since it last delivered.
     pub(super) fn is_suspect(&self, entropy: Entropy) -> bool {
-        let path = &self.paths[entropy.index()];
+        let path = &self.all[entropy.index()];
         path.losses_in_row > 0 && path.until.is_none()
     }
 
     /// Retires an entropy that loses everything while others deliver; whether it was. For at least
     /// `patience`: a burst that found a queue full is lost all at once, by a healthy path.
     pub(super) fn judge(&mut self, entropy: Entropy, now: Nanos, patience: Nanos) -> bool {
-        let path = &mut self.paths[entropy.index()];
+        let path = &mut self.all[entropy.index()];
         let long = now.since(path.losing_since) >= patience;
         let bad = long && path.losses_in_row >= self.losses_until_retired;
         if !bad || path.until.is_some() || self.active.len() < 2 {
@@ -190,10 +190,10 @@ impl Paths {
 
     /// Takes entropies whose probation is over into use again. One loss is enough to lose it.
     pub(super) fn restore(&mut self, now: Nanos) {
-        if self.active.len() == self.paths.len() {
+        if self.active.len() == self.all.len() {
             return;
         }
-        for path in &mut self.paths {
+        for path in &mut self.all {
             if path.until.is_some_and(|until| until <= now) {
                 path.until = None;
                 path.losses_in_row = self.losses_until_retired - 1;

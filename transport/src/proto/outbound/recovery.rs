@@ -110,8 +110,11 @@ impl Outbound {
     /// Retires entropies that lose everything while others deliver. Called when something arrived:
     /// that is the proof that the peer lives.
     pub(super) fn judge_suspects(&mut self, now: Nanos, events: &mut VecDeque<Event>) {
+        // A packet that is late has been so for one such delay: only what is sent afterwards and
+        // lost too speaks against the path.
+        let patience = Nanos(2 * self.rtt.loss_delay().get());
         for entropy in self.suspects.iter() {
-            if self.paths.judge(entropy, now, self.rtt.loss_delay()) {
+            if self.paths.judge(entropy, now, patience) {
                 self.selector.retired(entropy, &self.paths, now);
                 self.stats.retired += 1;
                 events.push_back(Event::EntropyRetired { entropy });

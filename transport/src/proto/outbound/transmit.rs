@@ -29,7 +29,7 @@ impl Outbound {
         }
         if std::mem::take(&mut self.ask) {
             let entropy = self.selector.other(self.avoided(), &self.paths);
-            return Some(self.depart(entropy, Body::Probe, Content::Probe, true, now));
+            return Some(self.depart(entropy, &Body::Probe, Content::Probe, true, now));
         }
         if !self.outbox.is_ready() || !self.window_allows() {
             return None;
@@ -43,7 +43,7 @@ impl Outbound {
             let entropy = self.selector.next(0, &self.paths);
             let padding = size - COMMON_BYTES as u32;
             let body = Body::MtuProbe { padding };
-            return Some(self.depart(entropy, body, Content::MtuProbe, true, now));
+            return Some(self.depart(entropy, &body, Content::MtuProbe, true, now));
         }
         let piece = self.outbox.choose(self.mtu.current() - DATA_HEADER_BYTES)?;
         Some(self.depart_piece(&piece, now))
@@ -74,9 +74,9 @@ impl Outbound {
             length: piece.length,
             transmission: piece.transmission,
         };
-        let mut departure = self.depart(entropy, Body::Data(header), content, false, now);
+        let mut departure = self.depart(entropy, &Body::Data(header), content, false, now);
         departure.piece = Some(bytes);
-        departure.prompt = self.wants_answer();
+        departure.prompt = self.wants_answer(u64::from(piece.length));
         departure
     }
 
@@ -92,24 +92,29 @@ impl Outbound {
         }
     }
 
-    /// Whether the peer should not wait for more before it answers: nothing more is ready, or the
-    /// window is so small that waiting for a whole batch would leave the link idle.
-    fn wants_answer(&self) -> bool {
-        let batches = 2 * u64::from(self.config.ack_every) * self.mtu.current() as u64;
-        let small = self.congestion.window() < batches;
-        !self.outbox.is_ready() || !self.sent.has_room() || (small && !self.window_allows())
+    /// Whether the peer should not wait for more before it answers: nothing more is ready, or an
+    /// eighth of the window has left since the last time. A batch that is a large part of the
+    /// window would leave the link idle while the peer waits for its end.
+    fn wants_answer(&mut self, size: u64) -> bool {
+        self.unanswered += size;
+        let part = 8 * self.unanswered >= self.congestion.window();
+        let answer = part || !self.outbox.is_ready() || !self.sent.has_room();
+        if answer {
+            self.unanswered = 0;
+        }
+        answer
     }
 
     fn depart(
         &mut self,
         entropy: Entropy,
-        body: Body,
+        body: &Body,
         content: Content,
         prompt: bool,
         now: Nanos,
     ) -> Departure {
         let number = self.sent.next();
-        let size = match (&body, content) {
+        let size = match (body, content) {
             (Body::MtuProbe { padding }, _) => COMMON_BYTES as u32 + padding,
             (_, Content::Piece { length, .. }) => DATA_HEADER_BYTES as u32 + length,
             _ => COMMON_BYTES as u32,
@@ -132,7 +137,7 @@ impl Outbound {
         self.last_sent = now;
         self.waiting_since.get_or_insert(now);
         self.stats.probes += u64::from(!matches!(content, Content::Piece { .. }));
-        Departure { entropy, number, path_sequence, prompt, body, piece: None }
+        Departure { entropy, number, path_sequence, prompt, body: *body, piece: None }
     }
 
     /// The entropy of the next acknowledgement: each in turn, since nothing is known of how
