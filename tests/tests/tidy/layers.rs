@@ -34,8 +34,13 @@ const REACHING_OUT: [&str; 7] =
     ["tokio", "socket2", "rustix", "libc", "mio", "rand", "signal-hook"];
 
 /// Protocol and plans: events and the time come in, decisions go out.
-const SANS_IO: [&str; 4] =
-    ["topology/src/", "transport/src/plan.rs", "transport/src/wire.rs", "transport/src/flow/"];
+const SANS_IO: [&str; 5] = [
+    "topology/src/",
+    "transport/src/plan.rs",
+    "transport/src/wire.rs",
+    "transport/src/flow/",
+    "transport/src/proto/",
+];
 
 /// What reads a clock, opens a socket or a file, or starts a thread.
 const IO: [&str; 10] = [
