@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `connection` | [`Connection`]: both directions between two ranks |
 //! | `config` | everything that can be chosen |
-//! | [`packet`] | the wire format |
+//! | [`packet`], `codec` | the wire format; to bytes and back |
 //! | `seal` | the keyed tag of every datagram |
 //! | `inbound` | what came: packets, chunks, credit, when to acknowledge |
 //! | `outbound` | chunks that leave, packets in flight, losses, paths, pacing, MTU |
@@ -25,6 +25,7 @@
 //! operation yet keeps at most that much, in an [`EarlyBuffer`], and the argument of
 //! [`crate::plan`] for freedom from deadlock holds: the smallest undelivered chunk can move.
 
+mod codec;
 mod config;
 pub mod congestion;
 mod connection;
