@@ -10,6 +10,7 @@
 //! | [`tcp`] | several TCP subflows to each peer |
 //! | [`local`] | shared memory between the ranks of one host |
 //! | [`path`] | which local port takes which path through the fabric |
+//! | [`proto`] | our datagram protocol, without sockets and without a clock |
 //! | [`router`] | one transport or the other, by peer |
 //!
 //! A [`Transport`] is driven by its owner: `post` the flows of an operation, `poll` until the
@@ -20,6 +21,7 @@ pub mod flow;
 pub mod local;
 pub mod path;
 pub mod plan;
+pub mod proto;
 pub mod router;
 pub mod tcp;
 pub mod wire;

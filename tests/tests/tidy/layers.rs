@@ -34,7 +34,7 @@ const REACHING_OUT: [&str; 7] =
     ["tokio", "socket2", "rustix", "libc", "mio", "rand", "signal-hook"];
 
 /// Protocol and plans: events and the time come in, decisions go out.
-const SANS_IO: [&str; 9] = [
+const SANS_IO: [&str; 10] = [
     "topology/src/",
     "transport/src/plan.rs",
     "transport/src/wire.rs",
@@ -44,6 +44,7 @@ const SANS_IO: [&str; 9] = [
     "transport/src/path/leaves.rs",
     "transport/src/path/probe/",
     "transport/src/path/table.rs",
+    "transport/src/proto/",
 ];
 
 /// What reads a clock, opens a socket or a file, or starts a thread.

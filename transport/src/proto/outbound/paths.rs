@@ -1,0 +1,205 @@
+//! What is known of each entropy, and which are in use.
+
+use onepath_topology::Nanos;
+
+use crate::proto::config::Config;
+use crate::proto::packet::Entropy;
+
+use super::sent::{Fate, SentRing};
+
+/// Reordering inside one path that is believed at most.
+const MOST_REORDERING: u32 = 512;
+
+/// Doublings of the probation.
+const MOST_DOUBLINGS: u32 = 6;
+
+/// Counters of one entropy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathStats {
+    /// The entropy.
+    pub entropy: Entropy,
+    /// Numbered packets sent.
+    pub sent: u64,
+    /// Of those, known to have arrived.
+    pub arrived: u64,
+    /// Of those, arrived with a mark.
+    pub marked: u64,
+    /// Called lost.
+    pub lost: u64,
+    /// How often it was retired.
+    pub retired: u32,
+    /// Whether packets take it now.
+    pub in_use: bool,
+}
+
+#[derive(Debug)]
+struct Path {
+    next_sequence: u32,
+    /// The packet in flight that left first, and the one that left last, in flight or not.
+    first: Option<u64>,
+    last: Option<u64>,
+    /// Path sequence behind the highest one that arrived.
+    arrived_to: u32,
+    reordering: u32,
+    losses_in_row: u32,
+    /// When the first of them left.
+    losing_since: Nanos,
+    /// While it is retired.
+    until: Option<Nanos>,
+    stats: PathStats,
+}
+
+#[derive(Debug)]
+pub(super) struct Paths {
+    all: Box<[Path]>,
+    /// Those in use, in no order.
+    active: Vec<Entropy>,
+    losses_until_retired: u32,
+    probation: Nanos,
+}
+
+impl Paths {
+    pub(super) fn new(config: &Config) -> Self {
+        let path = |entropy| Path {
+            next_sequence: 0,
+            first: None,
+            last: None,
+            arrived_to: 0,
+            reordering: config.reordering,
+            losses_in_row: 0,
+            losing_since: Nanos(0),
+            until: None,
+            stats: PathStats {
+                entropy: Entropy(entropy),
+                sent: 0,
+                arrived: 0,
+                marked: 0,
+                lost: 0,
+                retired: 0,
+                in_use: true,
+            },
+        };
+        Self {
+            all: (0..config.entropies).map(path).collect(),
+            active: (0..config.entropies).map(Entropy).collect(),
+            losses_until_retired: config.losses_until_retired,
+            probation: config.probation,
+        }
+    }
+
+    pub(super) fn stats(&self) -> impl Iterator<Item = PathStats> + '_ {
+        self.all.iter().map(|path| path.stats)
+    }
+
+    /// Those in use; never empty.
+    pub(super) fn active(&self) -> &[Entropy] {
+        &self.active
+    }
+
+    pub(super) fn is_active(&self, entropy: Entropy) -> bool {
+        self.all[entropy.index()].until.is_none()
+    }
+
+    /// The path sequence of the next packet, which is number `number`.
+    pub(super) fn sent(&mut self, entropy: Entropy, number: u64, ring: &mut SentRing) -> u32 {
+        let path = &mut self.all[entropy.index()];
+        if let Some(last) = path.last {
+            ring.link(last, number);
+        }
+        path.last = Some(number);
+        path.first.get_or_insert(number);
+        path.stats.sent += 1;
+        let sequence = path.next_sequence;
+        path.next_sequence = sequence.wrapping_add(1);
+        sequence
+    }
+
+    pub(super) fn arrived(&mut self, entropy: Entropy, sequence: u32, marked: bool) {
+        let path = &mut self.all[entropy.index()];
+        let after = sequence.wrapping_add(1);
+        if (after.wrapping_sub(path.arrived_to) as i32) > 0 {
+            path.arrived_to = after;
+        }
+        path.losses_in_row = 0;
+        path.stats.arrived += 1;
+        path.stats.marked += u64::from(marked);
+    }
+
+    /// A packet that was called lost because others of its entropy overtook it arrived: such
+    /// reordering is to be borne.
+    pub(super) fn reordered(&mut self, entropy: Entropy, sequence: u32) {
+        let path = &mut self.all[entropy.index()];
+        let overtaken_by = path.arrived_to.wrapping_sub(sequence);
+        path.reordering = path.reordering.max(overtaken_by.saturating_add(1)).min(MOST_REORDERING);
+    }
+
+    /// A packet that left at `at` was lost.
+    pub(super) fn lost(&mut self, entropy: Entropy, at: Nanos) {
+        let path = &mut self.all[entropy.index()];
+        if path.losses_in_row == 0 {
+            path.losing_since = at;
+        }
+        path.losses_in_row += 1;
+        path.stats.lost += 1;
+    }
+
+    /// Moves over packets whose fate is decided. To be called whenever one was, before its record
+    /// is used again, so that the chain through the records never breaks: its first is in flight.
+    pub(super) fn advance(&mut self, entropy: Entropy, ring: &SentRing) {
+        let path = &mut self.all[entropy.index()];
+        while let Some(first) = path.first {
+            match ring.get(first) {
+                Some(sent) if sent.fate == Fate::InFlight => return,
+                Some(sent) => path.first = sent.next_on_path,
+                None => path.first = None,
+            }
+        }
+        path.last = None;
+    }
+
+    /// The oldest packet of this entropy, if enough later ones arrived to call it lost.
+    pub(super) fn overtaken(&self, entropy: Entropy, ring: &SentRing) -> Option<u64> {
+        let path = &self.all[entropy.index()];
+        let sent = ring.get(path.first?)?;
+        let after = path.arrived_to.wrapping_sub(sent.path_sequence) as i32;
+        (after > path.reordering as i32).then_some(sent.number)
+    }
+
+    /// Whether an entropy in use lost something since it last delivered.
+    pub(super) fn is_suspect(&self, entropy: Entropy) -> bool {
+        let path = &self.all[entropy.index()];
+        path.losses_in_row > 0 && path.until.is_none()
+    }
+
+    /// Retires an entropy that loses everything while others deliver; whether it was. For at least
+    /// `patience`: a burst that found a queue full is lost all at once, by a healthy path.
+    pub(super) fn judge(&mut self, entropy: Entropy, now: Nanos, patience: Nanos) -> bool {
+        let path = &mut self.all[entropy.index()];
+        let long = now.since(path.losing_since) >= patience;
+        let bad = long && path.losses_in_row >= self.losses_until_retired;
+        if !bad || path.until.is_some() || self.active.len() < 2 {
+            return false;
+        }
+        let doublings = path.stats.retired.min(MOST_DOUBLINGS);
+        path.until = Some(now + Nanos(self.probation.get() << doublings));
+        path.stats.retired += 1;
+        path.stats.in_use = false;
+        self.active.retain(|&other| other != entropy);
+        true
+    }
+
+    /// Takes entropies whose probation is over into use again. One loss is enough to lose it.
+    pub(super) fn restore(&mut self, now: Nanos) {
+        if self.active.len() == self.all.len() {
+            return;
+        }
+        for path in &mut self.all {
+            if path.until.is_some_and(|until| until <= now) {
+                path.until = None;
+                path.losses_in_row = self.losses_until_retired - 1;
+                path.stats.in_use = true;
+                self.active.push(path.stats.entropy);
+            }
+        }
+    }
+}
