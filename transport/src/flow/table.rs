@@ -321,6 +321,11 @@ impl FlowTable {
         self.expected[peer.index()] > 0
     }
 
+    /// How many receive flows from `peer` are not complete.
+    pub fn expected_flows(&self, peer: Rank) -> u32 {
+        self.expected[peer.index()]
+    }
+
     /// Whether the operation has ended.
     pub fn is_complete(&self, slot: Slot) -> bool {
         !self.holds(slot) || self.states[slot.at()] == State::Complete

@@ -88,7 +88,17 @@ pub(super) struct Outgoing {
     probe: bool,
     /// Bytes acknowledged since the last look at the clock.
     recent: u64,
-    cell: Arc<PathCell>,
+    cell: Opened,
+}
+
+/// Counters that know of one open connection more, as long as this lives.
+#[derive(Debug)]
+struct Opened(Arc<PathCell>);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        PathCell::take_one(&self.0.open);
+    }
 }
 
 impl Outgoing {
@@ -114,7 +124,7 @@ impl Outgoing {
             vital,
             probe: false,
             recent: 0,
-            cell,
+            cell: Opened(cell),
         }
     }
 
@@ -169,8 +179,7 @@ impl Outgoing {
     /// Gives up the connection, at once and without a word, and hands over what was not
     /// acknowledged.
     pub(super) fn bury(self) -> impl Iterator<Item = Parcel> {
-        PathCell::take_one(&self.cell.open);
-        PathCell::add(&self.cell.deaths, 1);
+        PathCell::add(&self.cell.0.deaths, 1);
         // A reset instead of an orderly end: bytes under way are of no use any more. A failure
         // changes nothing, since the peer learns of it over another connection.
         let _ = self.socket.set_linger(Some(std::time::Duration::ZERO));
@@ -302,12 +311,12 @@ impl Outgoing {
         let mut header = parcel.chunk.header(self.number, 0);
         if parcel.resent {
             header.kind = ChunkKind::Resent;
-            PathCell::add(&self.cell.resends, 1);
+            PathCell::add(&self.cell.0.resends, 1);
         }
-        PathCell::add(&self.cell.used, u64::from(self.number == 1));
-        PathCell::add(&self.cell.chunks, 1);
-        PathCell::add(&self.cell.taken, u64::from(parcel.taken));
-        PathCell::add(&self.cell.bytes, parcel.chunk.length() as u64);
+        PathCell::add(&self.cell.0.used, u64::from(self.number == 1));
+        PathCell::add(&self.cell.0.chunks, 1);
+        PathCell::add(&self.cell.0.taken, u64::from(parcel.taken));
+        PathCell::add(&self.cell.0.bytes, parcel.chunk.length() as u64);
         self.put(header, Some(self.number));
         if self.unacked.is_empty() {
             self.vital.moved(now);

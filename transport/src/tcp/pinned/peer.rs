@@ -100,7 +100,8 @@ impl Peer {
             deal,
             incoming: Vec::new(),
             fragments: Vec::new(),
-            lost: Vec::new(),
+            // A peer that leaves while another operation is in flight must not make it allocate.
+            lost: Vec::with_capacity(64),
             gone: Vec::new(),
             peer_read: Nanos(0),
             left: false,
@@ -253,6 +254,7 @@ impl Peer {
     ) -> Result<Activity, TransportError> {
         let mut activity = Activity::Idle;
         let all = self.turn.is_multiple_of(QUIET_TURNS);
+        let before = table.expected_flows(self.rank);
         let mut at = 0;
         while at < self.incoming.len() {
             let incoming = &mut self.incoming[at];
@@ -271,12 +273,15 @@ impl Peer {
                 }
             }
             activity = activity.or(heard);
-            let pause = heard == Activity::Idle || !table.expects(self.rank);
-            incoming.poll_ack(pause, commons.now);
+            incoming.poll_ack(heard == Activity::Idle, commons.now);
             match incoming.end() {
                 Some(end) => self.remove(at, end, commons.now),
                 None => at += 1,
             }
+        }
+        if table.expected_flows(self.rank) < before {
+            // The operation may be complete here, so that the next poll is far away.
+            self.incoming.iter_mut().for_each(|i| i.poll_ack(true, commons.now));
         }
         Ok(activity)
     }
