@@ -2,17 +2,8 @@
 
 use std::fmt;
 
+use onepath_topology::fabric::{LeafId, PathId};
 use onepath_topology::Rank;
-
-/// A path of the fabric, as the table of paths numbers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PathId(pub u16);
-
-impl fmt::Display for PathId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// A range of bytes of one send and the path that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +47,7 @@ pub struct StepFlow<'a> {
     /// Who receives it.
     pub peer: Rank,
     /// The leaf of the receiver: paths of receivers below one leaf are the same links.
-    pub leaf: u32,
+    pub leaf: LeafId,
     /// Its length.
     pub bytes: u64,
     /// The live paths to the receiver, ascending; never empty.
@@ -76,12 +67,23 @@ pub struct Cut {
     pub bytes: u64,
 }
 
+/// The flows of one step to peers that have paths.
+#[derive(Clone, Copy, Debug)]
+pub struct StepFlows<'a> {
+    /// The step's number in the plan.
+    pub step: u32,
+    /// Cuts count only at multiples of this from the start of a flow.
+    pub chunk_bytes: usize,
+    /// In the order of the plan; [`Cut::flow`] is an index here.
+    pub flows: &'a [StepFlow<'a>],
+}
+
 /// Deals the flows of one step set to paths.
 pub trait AssignFlows: fmt::Debug + Send + Sync {
     /// Appends the cuts of all flows that this rank sends in one step. The transport moves the cut
     /// points to the nearest chunk boundary, so that a path's load of a flow is off by less than
     /// one chunk. What is in no cut, or on a path that is not the flow's, may take any path.
-    fn assign(&self, step: u32, flows: &[StepFlow<'_>], cuts: &mut Vec<Cut>);
+    fn assign(&self, set: StepFlows<'_>, cuts: &mut Vec<Cut>);
 }
 
 /// Moves the cuts of one flow, sorted by offset, to whole chunks and appends them as shares of
@@ -125,7 +127,7 @@ mod tests {
             points.sort_unstable();
             let cuts: Vec<Cut> = points.windows(2).enumerate().map(|(i, w)| Cut {
                 flow: 3,
-                path: PathId(i as u16),
+                path: PathId(i as u32),
                 offset: w[0] as u64,
                 bytes: (w[1] - w[0]) as u64,
             }).collect();
@@ -141,7 +143,7 @@ mod tests {
             prop_assert_eq!(at, total);
             for (path, ideal) in ideal.into_iter().enumerate() {
                 let given: usize =
-                    shares.iter().filter(|s| usize::from(s.path.0) == path).map(|s| s.length).sum();
+                    shares.iter().filter(|s| s.path.0 as usize == path).map(|s| s.length).sum();
                 prop_assert!(given.abs_diff(ideal) <= chunk, "{given} for {ideal}");
             }
         }

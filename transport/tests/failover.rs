@@ -5,9 +5,9 @@ mod support;
 use std::sync::PoisonError;
 
 use onepath_topology::Rank;
+use onepath_topology::fabric::PathId;
 use onepath_transport::TransportError;
 use onepath_transport::plan::{After, Plan};
-use onepath_transport::share::PathId;
 use onepath_transport::tcp::pinned::{PathCount, PathDeath, PathEvent, Sharing};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -22,7 +22,7 @@ fn events(watch: &Watch) -> Vec<PathEvent> {
 }
 
 fn count(watch: &Watch, peer: usize, path: usize) -> PathCount {
-    let id = PathId(path as u16);
+    let id = PathId(path as u32);
     let all = watch.counters.read();
     *all.iter().find(|c| c.peer == Rank::from_index(peer) && c.path == id).expect("counted")
 }

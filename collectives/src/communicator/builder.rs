@@ -15,6 +15,7 @@ use crate::types::{UnknownName, by_name};
 use super::Communicator;
 use super::build_error::BuildError;
 use super::join::{self, Options};
+use super::paths::Pinning;
 
 /// How bytes travel between ranks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -81,6 +82,7 @@ pub struct Builder {
     hosted_elsewhere: bool,
     transport: Option<TransportKind>,
     subflows: Option<u16>,
+    pinning: Option<Pinning>,
     algorithm: Option<Algorithm>,
     tuning: Option<TuningSource>,
     secret: Option<JobSecret>,
@@ -155,6 +157,15 @@ impl Builder {
     #[must_use]
     pub fn subflows(mut self, subflows: u16) -> Self {
         self.subflows = Some(subflows);
+        self
+    }
+
+    /// Pins TCP connections to paths, with failover, in place of [`subflows`](Self::subflows); on
+    /// all ranks or on none. A call is then complete when the receivers have placed what it sent
+    /// (short messages, when it was copied): a rank that sends waits for a rank that receives.
+    #[must_use]
+    pub fn pinning(mut self, pinning: Pinning) -> Self {
+        self.pinning = Some(pinning);
         self
     }
 
@@ -251,6 +262,7 @@ impl Builder {
         if !(1..=MAX_SUBFLOWS).contains(&usize::from(subflows)) {
             return Err(BuildError::Subflows { subflows });
         }
+        self.pinning.as_ref().map_or(Ok(()), Pinning::check)?;
         let trust = match self.secret {
             Some(secret) => Trust::Secret(secret),
             None => Trust::from_environment(lookup, self.insecure)?,
@@ -269,6 +281,7 @@ impl Builder {
                 None => variable("ONEPATH_TRANSPORT")?.unwrap_or_default(),
             },
             subflows,
+            pinning: self.pinning,
             algorithm: match self.algorithm {
                 Some(algorithm) => Some(algorithm),
                 None => variable("ONEPATH_ALGORITHM")?,

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use onepath_topology::Rank;
-use onepath_transport::share::{AssignFlows, Cut, PathId, StepFlow};
+use onepath_topology::fabric::{LeafId, PathId};
+use onepath_transport::share::{AssignFlows, Cut, StepFlows};
 use onepath_transport::tcp::pinned::{
     Connected, Connector, PathCounters, PathEvent, PathPorts, PeerPaths, PinnedOptions,
     PinnedPeer, PinnedTransport, Redial, Sharing,
@@ -22,8 +23,8 @@ use super::worlds::{World, size};
 pub(crate) struct EqualParts;
 
 impl AssignFlows for EqualParts {
-    fn assign(&self, _step: u32, flows: &[StepFlow<'_>], cuts: &mut Vec<Cut>) {
-        for (at, flow) in flows.iter().enumerate() {
+    fn assign(&self, set: StepFlows<'_>, cuts: &mut Vec<Cut>) {
+        for (at, flow) in set.flows.iter().enumerate() {
             let count = flow.paths.len() as u64;
             for (number, &path) in (0..).zip(flow.paths) {
                 let (from, to) = (flow.bytes * number / count, flow.bytes * (number + 1) / count);
@@ -124,7 +125,7 @@ impl Wiring<'_> {
 
     fn peer_paths(&self) -> PeerPaths {
         let path = |number| PathPorts { path: PathId(number), ports: Vec::new() };
-        PeerPaths { leaf: 0, paths: (0..self.paths as u16).map(path).collect() }
+        PeerPaths { leaf: LeafId(0), paths: (0..self.paths as u32).map(path).collect() }
     }
 
     fn pairs(&self, from: usize, to: usize) -> Vec<(Socket, Socket)> {

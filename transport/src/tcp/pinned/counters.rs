@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use onepath_topology::Rank;
 
-use crate::share::PathId;
+use onepath_topology::fabric::PathId;
 
 /// Counters of one path, written by the data path and read by anybody.
 #[derive(Debug)]

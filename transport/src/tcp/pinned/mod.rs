@@ -20,6 +20,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `paths` | what the transport is told; events; the connector |
+//! | `scheme` | the assigners of `topology`, step by step |
 //! | `deal` | what waits for a peer, in what order it may leave |
 //! | `outgoing` | a connection for sending: batches, what is not acknowledged |
 //! | `incoming` | a connection of a peer: placement, duplicates, acknowledgements |
@@ -40,17 +41,19 @@ mod outgoing;
 mod paths;
 mod peer;
 mod replace;
+mod scheme;
 mod vital;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use onepath_topology::fabric::{LeafId, PathId};
 use onepath_topology::{Nanos, Rank, WorldSize};
 use rustix::event::{PollFd, Timespec, poll};
 
 use crate::flow::{FlowTable, Slot};
 use crate::plan::{Plan, SendFlow};
-use crate::share::{AssignFlows, Cut, StepFlow, round};
+use crate::share::{AssignFlows, Cut, StepFlow, StepFlows, round};
 use crate::{Activity, Transport, TransportError};
 
 pub use counters::{PathCount, PathCounters};
@@ -58,6 +61,8 @@ pub use paths::{
     Connected, Connector, PathDeath, PathEvent, PathPorts, PeerPaths, PinnedOptions, PinnedPeer,
     Redial, Sharing,
 };
+
+pub use scheme::SchemeAssigner;
 
 use super::options::{OptionError, prepare};
 use deal::{Deal, Loads, Order, Segment};
@@ -107,7 +112,7 @@ impl PinnedTransport {
         options: PinnedOptions,
         connector: Box<dyn Connector>,
     ) -> Result<Self, OptionError> {
-        let mut links: Vec<(u32, crate::share::PathId)> = peers
+        let mut links: Vec<(LeafId, PathId)> = peers
             .iter()
             .flat_map(|peer| peer.paths.paths.iter().map(|path| (peer.paths.leaf, path.path)))
             .collect();
@@ -236,7 +241,8 @@ impl PinnedTransport {
             .unzip();
         let Some(&at) = sends.first() else { return };
         self.cuts.clear();
-        assigner.assign(step[at].step, &flows, &mut self.cuts);
+        let set = StepFlows { step: step[at].step, chunk_bytes, flows: &flows };
+        assigner.assign(set, &mut self.cuts);
         self.cuts.retain(|cut| {
             flows.get(cut.flow as usize).is_some_and(|flow| flow.paths.contains(&cut.path))
         });
@@ -280,7 +286,7 @@ fn ready(socket: &socket2::Socket) -> Result<(), OptionError> {
 /// A peer with the connections that are there from the start.
 fn join(
     peer: PinnedPeer,
-    links: &[(u32, crate::share::PathId)],
+    links: &[(LeafId, PathId)],
     commons: &mut Commons,
 ) -> Result<Peer, OptionError> {
     let PinnedPeer { rank, paths: PeerPaths { leaf, paths }, outgoing, incoming } = peer;

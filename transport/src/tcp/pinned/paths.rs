@@ -6,7 +6,7 @@ use std::fmt;
 use onepath_topology::Rank;
 use socket2::Socket;
 
-use crate::share::PathId;
+use onepath_topology::fabric::{LeafId, PathId};
 
 /// A path and the local ports whose connections take it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +23,19 @@ pub struct PathPorts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerPaths {
     /// The peer's leaf: receivers below one leaf share their paths.
-    pub leaf: u32,
+    pub leaf: LeafId,
     /// The paths, each once.
     pub paths: Vec<PathPorts>,
+}
+
+impl PeerPaths {
+    /// So many connections from automatic ports, for a peer to which no path is known: which of
+    /// them share links is not known either. A leaf with the number of the peer is made up.
+    pub fn unknown(peer: Rank, count: u16) -> Self {
+        let path = |number| PathPorts { path: PathId(number), ports: Vec::new() };
+        let leaf = LeafId(u32::MAX - peer.number());
+        Self { leaf, paths: (0..u32::from(count)).map(path).collect() }
+    }
 }
 
 /// The connections with one peer when the transport is made.

@@ -7,7 +7,7 @@ use onepath_topology::{Nanos, Rank};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::flow::FlowTable;
-use crate::share::PathId;
+use onepath_topology::fabric::{LeafId, PathId};
 use crate::wire::WireError;
 use crate::{Activity, TransportError};
 
@@ -55,7 +55,7 @@ pub(super) struct Path {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) rank: Rank,
-    pub(super) leaf: u32,
+    pub(super) leaf: LeafId,
     pub(super) paths: Vec<Path>,
     /// The live paths, for assignment.
     pub(super) live: Vec<PathId>,
@@ -80,7 +80,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(rank: Rank, leaf: u32, paths: Vec<PathPorts>, deal: Deal) -> Self {
+    pub(super) fn new(rank: Rank, leaf: LeafId, paths: Vec<PathPorts>, deal: Deal) -> Self {
         let path = |PathPorts { path, ports }| Path {
             id: path,
             ports,
