@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use onepath_topology::fabric::{LeafId, PathId};
 use onepath_topology::Rank;
+use onepath_topology::fabric::{LeafId, PathId};
 
 /// A range of bytes of one send and the path that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,11 +11,11 @@ use onepath_topology::Nanos;
 use onepath_transport::Activity;
 use onepath_transport::flow::{Memory, Posting};
 use onepath_transport::plan::Plan;
+use onepath_transport::tcp::pinned::Sharing;
 use onepath_transport::wire::OperationId;
+use support::pinned::pinned;
 use support::plans::{adding, ring_all_reduce};
 use support::rank::{RankEnd, run};
-use onepath_transport::tcp::pinned::Sharing;
-use support::pinned::pinned;
 use support::worlds::{self, World};
 
 const ELEMENTS: usize = 100_000;

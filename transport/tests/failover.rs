@@ -12,7 +12,9 @@ use onepath_transport::tcp::pinned::{PathCount, PathDeath, PathEvent, Sharing};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use support::pinned::{Relay, Watch, Wiring};
-use support::plans::{adding, all_gather, input, output, pattern, ring_all_reduce, send, store, sum_of};
+use support::plans::{
+    adding, all_gather, input, output, pattern, ring_all_reduce, send, store, sum_of,
+};
 use support::rank::{Buffers, run};
 
 const PATHS: usize = 4;
@@ -67,9 +69,7 @@ fn a_path_that_swallows_bytes_in_the_middle_loses_none_and_is_replaced() {
     for (seed, sharing) in [(1, Sharing::Shared), (2, Sharing::Static)] {
         let mut random = SmallRng::seed_from_u64(seed);
         let limit = random.random_range(1_000..300_000);
-        let relay = |from, _, path| {
-            (from == 1 && path == 2).then_some(Relay::SwallowAfter(limit))
-        };
+        let relay = |from, _, path| (from == 1 && path == 2).then_some(Relay::SwallowAfter(limit));
         let wiring = Wiring { relay: &relay, ..Wiring::new(PATHS, sharing) };
         let watches = reduce(&wiring, 3, 12, seed);
         let told = events(&watches[1]);
@@ -100,8 +100,7 @@ fn combined_bytes_are_combined_once_wherever_a_path_is_cut() {
 #[test]
 fn without_replacement_the_other_paths_carry_everything() {
     let relay = |_, _, path| (path > 0).then_some(Relay::SwallowAfter(50_000 * path));
-    let wiring =
-        Wiring { relay: &relay, replaces: false, ..Wiring::new(3, Sharing::Static) };
+    let wiring = Wiring { relay: &relay, replaces: false, ..Wiring::new(3, Sharing::Static) };
     let watches = reduce(&wiring, 2, 6, 5);
     for (me, watch) in watches.iter().enumerate() {
         let other = 1 - me;
@@ -162,8 +161,7 @@ fn a_connection_that_breaks_is_replaced_and_nothing_is_lost() {
 #[test]
 fn the_death_of_all_paths_names_the_rank() {
     let relay = |from, _, _| (from == 0).then_some(Relay::BreakAfter(10_000));
-    let wiring =
-        Wiring { relay: &relay, replaces: false, ..Wiring::new(2, Sharing::Shared) };
+    let wiring = Wiring { relay: &relay, replaces: false, ..Wiring::new(2, Sharing::Shared) };
     let (world, _) = wiring.make(2);
     run(world, |mut end| {
         let plan = all_gather(end.rank, 2, 1 << 20);

@@ -7,11 +7,11 @@ use onepath_topology::{Rank, WorldSize};
 use onepath_transport::local::SegmentError;
 use onepath_transport::tcp::{MAX_SUBFLOWS, OptionError};
 
+use super::paths::MAX_PATHS;
 use crate::algorithm::cost::TableError;
 use crate::bootstrap::host_port::HostPortError;
 use crate::bootstrap::interfaces::InterfaceTextError;
 use crate::bootstrap::{InterfaceError, LaunchError, RendezvousError, SecretError};
-use super::paths::MAX_PATHS;
 use crate::control::{EndpointError, SessionError};
 use crate::error::CollectiveError;
 use crate::reduce::IsaError;

@@ -193,7 +193,8 @@ impl Endpoint {
             commands: command_source,
             redials: redial_source,
         }));
-        let DataSockets { data, pinned } = reported.recv_timeout(limit).unwrap_or(Err(SessionError::Stopped))?;
+        let DataSockets { data, pinned } =
+            reported.recv_timeout(limit).unwrap_or(Err(SessionError::Stopped))?;
         let control = Control::new(session, me, world, status, commands, self.clone());
         Ok(Session { data, pinned, redialer, control })
     }

@@ -122,7 +122,12 @@ impl Redials {
     }
 
     /// A peer has made a connection. Gives it back if there is no room.
-    pub(super) fn accept(&self, peer: Rank, index: u16, stream: TcpStream) -> Result<(), io::Error> {
+    pub(super) fn accept(
+        &self,
+        peer: Rank,
+        index: u16,
+        stream: TcpStream,
+    ) -> Result<(), io::Error> {
         let socket = owned(stream)?;
         let accepted = Connected::Accepted { peer, index, socket };
         self.connected.try_send(accepted).map_err(|_| io::ErrorKind::StorageFull.into())

@@ -75,8 +75,7 @@ fn a_new_connection_comes_to_both_data_paths_of_an_open_session() {
     for (from, to) in [(0, 1), (1, 0)] {
         let redial = Redial { peer: rank(to), index: 5, port: Some(port) };
         assert!(sessions[from].redialer.dial(redial));
-        let dialed =
-            wait_for("a connection", PROMPT, || sessions[from].redialer.next());
+        let dialed = wait_for("a connection", PROMPT, || sessions[from].redialer.next());
         let Connected::Dialed { peer, index: 5, socket: Some(one) } = dialed else {
             panic!("{dialed:?}");
         };

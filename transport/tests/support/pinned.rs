@@ -11,8 +11,8 @@ use onepath_topology::Rank;
 use onepath_topology::fabric::{LeafId, PathId};
 use onepath_transport::share::{AssignFlows, Cut, StepFlows};
 use onepath_transport::tcp::pinned::{
-    Connected, Connector, PathCounters, PathEvent, PathPorts, PeerPaths, PinnedOptions,
-    PinnedPeer, PinnedTransport, Redial, Sharing,
+    Connected, Connector, PathCounters, PathEvent, PathPorts, PeerPaths, PinnedOptions, PinnedPeer,
+    PinnedTransport, Redial, Sharing,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -81,9 +81,8 @@ impl Wiring<'_> {
     pub(crate) fn make(&self, ranks: usize) -> (World, Vec<Watch>) {
         let doors: Vec<Door> = (0..ranks).map(|_| Door::open()).collect();
         let addresses: Arc<Vec<SocketAddr>> = Arc::new(doors.iter().map(|d| d.address).collect());
-        let pairs: Vec<Vec<Vec<(Socket, Socket)>>> = (0..ranks)
-            .map(|from| (0..ranks).map(|to| self.pairs(from, to)).collect())
-            .collect();
+        let pairs: Vec<Vec<Vec<(Socket, Socket)>>> =
+            (0..ranks).map(|from| (0..ranks).map(|to| self.pairs(from, to)).collect()).collect();
         let mut ends: Vec<Vec<(Vec<Socket>, Vec<Socket>)>> =
             (0..ranks).map(|_| (0..ranks).map(|_| Default::default()).collect()).collect();
         for (from, row) in pairs.into_iter().enumerate() {
@@ -290,7 +289,8 @@ impl Connector for Dialer {
                 Some(stream.into())
             };
             let socket = if replaces { connect() } else { None };
-            let _ = to.try_send(Connected::Dialed { peer: redial.peer, index: redial.index, socket });
+            let _ =
+                to.try_send(Connected::Dialed { peer: redial.peer, index: redial.index, socket });
         });
         true
     }

@@ -224,7 +224,13 @@ impl PinnedTransport {
     }
 
     /// Gives the sends of one step to the assigner and appends their shares.
-    fn assign_step(&mut self, first: usize, step: &[SendFlow], chunk_bytes: usize, plan: &mut Plan) {
+    fn assign_step(
+        &mut self,
+        first: usize,
+        step: &[SendFlow],
+        chunk_bytes: usize,
+        plan: &mut Plan,
+    ) {
         let Some(assigner) = &self.assigner else { return };
         let peer = |rank: Rank| {
             let at = self.by_rank.get(rank.index()).copied().flatten()?;
@@ -389,7 +395,8 @@ impl Transport for PinnedTransport {
 
     fn wait(&mut self, _table: &FlowTable, limit: Duration) {
         let mut set: Vec<PollFd<'_>> = std::mem::take(&mut self.poll_set);
-        let ill = |peer: &Peer| peer.is_awaiting() || peer.paths.iter().any(|p| p.replacing.is_some());
+        let ill =
+            |peer: &Peer| peer.is_awaiting() || peer.paths.iter().any(|p| p.replacing.is_some());
         let watched = self.peers.iter().any(ill);
         let limit = if watched { limit.min(TICK.into()) } else { limit };
         for peer in &mut self.peers {

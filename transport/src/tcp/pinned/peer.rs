@@ -7,9 +7,9 @@ use onepath_topology::{Nanos, Rank};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::flow::FlowTable;
-use onepath_topology::fabric::{LeafId, PathId};
 use crate::wire::WireError;
 use crate::{Activity, TransportError};
+use onepath_topology::fabric::{LeafId, PathId};
 
 use super::counters::PathCell;
 use super::deal::{Deal, Loads};

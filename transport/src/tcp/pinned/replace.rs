@@ -110,7 +110,11 @@ mod tests {
         }
         let own = [Some(8), Some(7), Some(8), Some(7)];
         assert_eq!(dialed, [&own[..], &[None; AUTOMATIC]].concat());
-        assert!(pauses.is_sorted() && pauses[0] > Nanos(0) && *pauses.last().expect("some") <= LONGEST_PAUSE);
+        assert!(
+            pauses.is_sorted()
+                && pauses[0] > Nanos(0)
+                && *pauses.last().expect("some") <= LONGEST_PAUSE
+        );
         assert!(replacing.is_over());
     }
 }

@@ -123,9 +123,8 @@ impl Vital {
         }
         let limit = self.limit();
         let silent = now.since(self.progress);
-        let swallowed = |limit: Nanos| {
-            silent >= limit && peer_read.since(self.progress).0 >= limit.0 / 2
-        };
+        let swallowed =
+            |limit: Nanos| silent >= limit && peer_read.since(self.progress).0 >= limit.0 / 2;
         let dead = match view {
             Some(view) if view.unacked > 0 => {
                 silent >= limit && view.silent >= limit && view.retransmits > 0
