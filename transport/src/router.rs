@@ -20,7 +20,7 @@ pub enum Tcp {
     /// Any chunk on any subflow.
     Plain(TcpTransport),
     /// Subflows pinned to paths.
-    Pinned(PinnedTransport),
+    Pinned(Box<PinnedTransport>),
 }
 
 impl Tcp {
@@ -34,7 +34,7 @@ impl Tcp {
     fn transport(&mut self) -> &mut dyn Transport {
         match self {
             Self::Plain(tcp) => tcp,
-            Self::Pinned(tcp) => tcp,
+            Self::Pinned(tcp) => tcp.as_mut(),
         }
     }
 }
@@ -47,7 +47,7 @@ impl From<TcpTransport> for Tcp {
 
 impl From<PinnedTransport> for Tcp {
     fn from(tcp: PinnedTransport) -> Self {
-        Self::Pinned(tcp)
+        Self::Pinned(Box::new(tcp))
     }
 }
 

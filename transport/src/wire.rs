@@ -6,17 +6,19 @@
 //! |---|---|---|
 //! | 0..2 | magic | `0x504F` ("OP") |
 //! | 2 | version | [`WIRE_VERSION`] |
-//! | 3 | kind | 1 data, 2 acknowledgement alone, 3 data sent again, 4 a subflow is given up, 5 probe |
+//! | 3 | kind | 1 data, 2 acknowledgement, 3 data sent again, 4 subflow given up, 5 probe |
 //! | 4..8 | length | payload bytes that follow |
 //! | 8..16 | operation | [`OperationId`] |
 //! | 16..20 | tag | [`FlowTag`] |
 //! | 20..24 | | zero |
 //! | 24..32 | offset | first payload byte, counted in the flow |
 //! | 32..48 | signature | what call the sender is in, so that mismatching calls are found |
-//! | 48..56 | chunk | number of this chunk on its subflow, from 1; in an acknowledgement the highest number of the other direction whose header was read; in kind 4 the index of the subflow |
+//! | 48..56 | chunk | number of this chunk on its subflow, from 1 |
 //! | 56..64 | acknowledged | highest chunk number of the other direction that was placed |
 //!
-//! Kinds 3 to 5 appear only on subflows pinned to paths, see [`crate::tcp::pinned`].
+//! Kinds 3 to 5 appear only on subflows pinned to paths, see [`crate::tcp::pinned`]. There `chunk`
+//! is in an acknowledgement how many headers of the other direction were read, and in kind 4 the
+//! index of the subflow.
 
 use crate::plan::FlowTag;
 

@@ -3,6 +3,7 @@
 mod support;
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use onepath_topology::Rank;
 use onepath_topology::fabric::PathId;
@@ -18,6 +19,9 @@ use support::plans::{
 use support::rank::{Buffers, run};
 
 const PATHS: usize = 4;
+
+/// Between two rounds.
+const PAUSE: Duration = Duration::from_millis(20);
 
 fn events(watch: &Watch) -> Vec<PathEvent> {
     watch.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -52,6 +56,8 @@ fn reduce(wiring: &Wiring<'_>, ranks: usize, rounds: u64, seed: u64) -> Vec<Watc
         for round in 0..rounds {
             end.chunk_bytes = 8 * random.random_range(500..5_000);
             let elements = random.random_range(1..200_000);
+            // Time for what goes on in the background; every rank polls in between.
+            std::thread::sleep(PAUSE);
             let salt = round as usize;
             let inputs: Vec<Vec<u8>> =
                 (0..ranks).map(|r| pattern(Rank::from_index(r), salt, 8 * elements)).collect();
@@ -69,7 +75,7 @@ fn a_path_that_swallows_bytes_in_the_middle_loses_none_and_is_replaced() {
     for (seed, sharing) in [(1, Sharing::Shared), (2, Sharing::Static)] {
         let mut random = SmallRng::seed_from_u64(seed);
         let limit = random.random_range(1_000..300_000);
-        let relay = |from, _, path| (from == 1 && path == 2).then_some(Relay::SwallowAfter(limit));
+        let relay = |from, _, path| (from == 1 && path == 2).then_some(Relay::Swallow(limit));
         let wiring = Wiring { relay: &relay, ..Wiring::new(PATHS, sharing) };
         let watches = reduce(&wiring, 3, 12, seed);
         let told = events(&watches[1]);
@@ -91,7 +97,7 @@ fn combined_bytes_are_combined_once_wherever_a_path_is_cut() {
     for seed in 10..18 {
         let mut random = SmallRng::seed_from_u64(seed);
         let limit = random.random_range(0..100_000);
-        let relay = |_, _, path| (path == 1).then_some(Relay::SwallowAfter(limit));
+        let relay = |_, _, path| (path == 1).then_some(Relay::Swallow(limit));
         let wiring = Wiring { relay: &relay, ..Wiring::new(2, Sharing::Shared) };
         reduce(&wiring, 2, 4, seed);
     }
@@ -99,7 +105,7 @@ fn combined_bytes_are_combined_once_wherever_a_path_is_cut() {
 
 #[test]
 fn without_replacement_the_other_paths_carry_everything() {
-    let relay = |_, _, path| (path > 0).then_some(Relay::SwallowAfter(50_000 * path));
+    let relay = |_, _, path| (path > 0).then_some(Relay::Swallow(50_000 * path));
     let wiring = Wiring { relay: &relay, replaces: false, ..Wiring::new(3, Sharing::Static) };
     let watches = reduce(&wiring, 2, 6, 5);
     for (me, watch) in watches.iter().enumerate() {
@@ -113,7 +119,7 @@ fn without_replacement_the_other_paths_carry_everything() {
 #[test]
 fn a_crawling_path_gives_its_chunks_to_the_others_and_is_not_killed() {
     const LENGTH: usize = 32 << 20;
-    let relay = |from, _, path| (from == 0 && path == 3).then_some(Relay::CrawlAfter(64 << 10));
+    let relay = |from, _, path| (from == 0 && path == 3).then_some(Relay::Crawl(64 << 10));
     let wiring = Wiring { relay: &relay, ..Wiring::new(PATHS, Sharing::Shared) };
     let (world, watches) = wiring.make(2);
     run(world, |mut end| {
@@ -125,7 +131,9 @@ fn a_crawling_path_gives_its_chunks_to_the_others_and_is_not_killed() {
     let slow = counts[3];
     // What sockets had taken before they were full, of a share of 8 MiB.
     assert!(slow.bytes < 6 << 20, "{counts:?}");
-    assert!(counts[..3].iter().all(|c| c.bytes >= 8 << 20), "{counts:?}");
+    // The others differ by how often each got the processor.
+    assert!(counts[..3].iter().all(|c| c.bytes >= 4 << 20), "{counts:?}");
+    assert_eq!(counts.iter().map(|c| c.bytes).sum::<u64>(), LENGTH as u64);
     assert!(counts.iter().map(|c| c.taken).sum::<u64>() > 0, "{counts:?}");
     assert!(counts.iter().all(|c| c.deaths == 0), "{counts:?}");
 }
@@ -150,17 +158,20 @@ fn a_connection_that_breaks_is_replaced_and_nothing_is_lost() {
     for seed in 20..24 {
         let mut random = SmallRng::seed_from_u64(seed);
         let limit = random.random_range(1_000..300_000);
-        let relay = |from, _, path| (from == 0 && path == 0).then_some(Relay::BreakAfter(limit));
+        let relay = |from, _, path| (from == 0 && path == 0).then_some(Relay::Break(limit));
         let wiring = Wiring { relay: &relay, ..Wiring::new(2, Sharing::Shared) };
-        let watches = reduce(&wiring, 2, 8, seed);
+        let watches = reduce(&wiring, 2, 15, seed);
         let path = count(&watches[0], 1, 0);
-        assert!(path.deaths == 1, "{path:?}");
+        assert!(path.deaths == 1 && path.subflows_opened == 2, "{path:?}");
+        let (peer, path) = (Rank::new(1), PathId(0));
+        let died = PathEvent::Died { peer, path, cause: PathDeath::Closed };
+        assert_eq!(events(&watches[0]), [died, PathEvent::Replaced { peer, path }]);
     }
 }
 
 #[test]
 fn the_death_of_all_paths_names_the_rank() {
-    let relay = |from, _, _| (from == 0).then_some(Relay::BreakAfter(10_000));
+    let relay = |from, _, _| (from == 0).then_some(Relay::Break(10_000));
     let wiring = Wiring { relay: &relay, replaces: false, ..Wiring::new(2, Sharing::Shared) };
     let (world, _) = wiring.make(2);
     run(world, |mut end| {
@@ -175,7 +186,7 @@ fn the_death_of_all_paths_names_the_rank() {
 #[test]
 fn a_peer_that_posts_late_kills_no_path() {
     let (world, watches) = Wiring::new(2, Sharing::Shared).make(2);
-    let late = std::time::Duration::from_millis(1_500);
+    let late = Duration::from_millis(1_500);
     run(world, |mut end| {
         if end.rank.index() == 1 {
             std::thread::sleep(late);

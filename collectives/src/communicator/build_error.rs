@@ -41,8 +41,8 @@ pub enum BuildError {
     },
     /// The paths to a peer make no sense.
     #[error(
-        "{given} paths to rank {peer}, {distinct} of them distinct: there must be 1 to {MAX_PATHS}, \
-         each once"
+        "{given} paths to rank {peer}, {distinct} of them distinct: there must be 1 to \
+         {MAX_PATHS}, each once"
     )]
     Paths {
         /// The peer.

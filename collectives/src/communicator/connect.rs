@@ -12,7 +12,7 @@ use onepath_transport::tcp::{TcpOptions, TcpTransport};
 use sha2::{Digest, Sha256};
 use socket2::Socket;
 
-use crate::control::{Endpoint, Parent, PinnedSockets, SessionConfig};
+use crate::control::{Endpoint, Parent, PinnedSockets, Redialer, SessionConfig};
 use crate::engine::{EngineConfig, IdlePolicy, Watch};
 use crate::tuning::Tuning;
 
@@ -84,17 +84,7 @@ pub(super) fn connect(
 ) -> Result<Communicator, BuildError> {
     let options = Arc::clone(&group.options);
     let on_host = group.local_peers(me, world);
-    let local = match options.transport {
-        TransportKind::Tcp => Vec::new(),
-        TransportKind::Auto => on_host.clone(),
-        TransportKind::Local => {
-            let far = world.ranks().find(|rank| *rank != me && !on_host.contains(rank));
-            if let Some(there) = far {
-                return Err(BuildError::DifferentHosts { here: me, there });
-            }
-            on_host.clone()
-        }
-    };
+    let local = by_memory(options.transport, (me, world), &on_host)?;
     let pinning = options.pinning.as_ref();
     let paths = pinned_paths(&group, pinning, |rank| rank != me && !local.contains(&rank))?;
     let wanted = |rank: Rank| match (local.contains(&rank), pinning) {
@@ -117,13 +107,12 @@ pub(super) fn connect(
     let (near, far): (Vec<_>, Vec<_>) =
         session.data.into_iter().partition(|(rank, _)| local.contains(rank));
     let shared = share_memory(world, me, &near, options.join_timeout)?;
-    let (tcp, counters): (Option<Tcp>, _) = match pinning {
+    let (tcp, counters) = match pinning {
         Some(pinning) if !paths.is_empty() => {
             let peers = pinned_peers(paths, session.pinned);
-            let (assigner, redialer) = (pinning.find.assigner(me), Box::new(session.redialer));
-            let tcp = PinnedTransport::new(world, peers, assigner, pinning.options, redialer)?;
+            let tcp = pinned_transport((me, world), pinning, peers, session.redialer)?;
             let counters = tcp.counters();
-            (Some(tcp.into()), Some(counters))
+            (Some(Tcp::from(tcp)), Some(counters))
         }
         None if !far.is_empty() => {
             (Some(TcpTransport::new(world, far, TcpOptions::default())?.into()), None)
@@ -149,6 +138,30 @@ pub(super) fn connect(
     communicator.paths = counters;
     communicator.group = Some(group);
     Ok(communicator)
+}
+
+fn pinned_transport(
+    (me, world): (Rank, WorldSize),
+    pinning: &Pinning,
+    peers: Vec<PinnedPeer>,
+    redialer: Redialer,
+) -> Result<PinnedTransport, BuildError> {
+    let assigner = pinning.find.assigner(me);
+    Ok(PinnedTransport::new(world, peers, assigner, pinning.options, Box::new(redialer))?)
+}
+
+/// The peers that are reached by shared memory.
+fn by_memory(
+    transport: TransportKind,
+    (me, world): (Rank, WorldSize),
+    on_host: &[Rank],
+) -> Result<Vec<Rank>, BuildError> {
+    let far = || world.ranks().find(|rank| *rank != me && !on_host.contains(rank));
+    match (transport, far()) {
+        (TransportKind::Tcp, _) => Ok(Vec::new()),
+        (TransportKind::Local, Some(there)) => Err(BuildError::DifferentHosts { here: me, there }),
+        (TransportKind::Auto | TransportKind::Local, _) => Ok(on_host.to_vec()),
+    }
 }
 
 /// The paths to the peers that are `far`, if connections are pinned.

@@ -1,8 +1,8 @@
 //! What the connecting side says after it has proved to be of the job, and the answer.
 //!
 //! Hello: version `u16`, session `u128`, from `u32`, to `u32`, purpose `u8` (1 control, 2 data,
-//! 3 pinned), index `u16`; little-endian, 29 bytes. Answer: version `u16`, verdict `u8` (1 accepted,
-//! 0 refused because of the version).
+//! 3 pinned), index `u16`; little-endian, 29 bytes. Answer: version `u16`, verdict `u8` (1
+//! accepted, 0 refused because of the version).
 
 use bytes::{Buf, BufMut};
 use onepath_topology::Rank;

@@ -154,8 +154,8 @@ pub enum SessionError {
     },
     /// Subflows to oneself, twice to one peer, or too many.
     #[error(
-        "data or pinned asks for {subflows} subflows with rank {rank}: each other rank can be given once, \
-         with at most {MAX_SUBFLOWS}"
+        "data or pinned asks for {subflows} subflows with rank {rank}: each other rank can be \
+         given once, with at most {MAX_SUBFLOWS}"
     )]
     Subflows {
         /// The rank.

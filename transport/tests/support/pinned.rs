@@ -34,15 +34,15 @@ impl AssignFlows for EqualParts {
     }
 }
 
-/// What a connection through a relay does with the bytes of its maker.
+/// What a connection through a relay does after so many bytes of its maker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Relay {
-    /// After so many bytes it reads on, but passes nothing on any more, in either direction.
-    SwallowAfter(usize),
-    /// After so many bytes it passes on 4 KiB in 20 ms.
-    CrawlAfter(usize),
-    /// After so many bytes it breaks the connection.
-    BreakAfter(usize),
+    /// It reads on, but passes nothing on any more, in either direction.
+    Swallow(usize),
+    /// It passes on 4 KiB in 20 ms.
+    Crawl(usize),
+    /// It breaks the connection.
+    Break(usize),
 }
 
 /// What happened to the paths of one rank.
@@ -185,17 +185,17 @@ fn forward(mut from: TcpStream, mut to: TcpStream, relay: Relay, swallows: &Atom
     let mut passed = 0;
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         match relay {
-            Relay::SwallowAfter(limit) if passed + read > limit => {
+            Relay::Swallow(limit) if passed + read > limit => {
                 swallows.store(true, Ordering::SeqCst);
                 let rest = limit.saturating_sub(passed);
                 let _ = to.write_all(&buffer[..rest]);
                 passed = limit;
                 continue;
             }
-            Relay::CrawlAfter(limit) if passed > limit => {
+            Relay::Crawl(limit) if passed > limit => {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Relay::BreakAfter(limit) if passed + read > limit => {
+            Relay::Break(limit) if passed + read > limit => {
                 let _ = to.write_all(&buffer[..limit.saturating_sub(passed)]);
                 let _ = from.shutdown(Shutdown::Both);
                 break;
@@ -260,11 +260,10 @@ impl Drop for Door {
 }
 
 fn greeted(mut stream: TcpStream) -> Connected {
-    let mut hello = [0; 6];
-    let _ = stream.read_exact(&mut hello);
-    let [a, b, c, d, e, f] = hello;
-    let peer = Rank::new(u32::from_le_bytes([a, b, c, d]));
-    Connected::Accepted { peer, index: u16::from_le_bytes([e, f]), socket: stream.into() }
+    let (mut peer, mut index) = ([0; 4], [0; 2]);
+    let _ = stream.read_exact(&mut peer).and_then(|()| stream.read_exact(&mut index));
+    let (peer, index) = (Rank::new(u32::from_le_bytes(peer)), u16::from_le_bytes(index));
+    Connected::Accepted { peer, index, socket: stream.into() }
 }
 
 #[derive(Debug)]

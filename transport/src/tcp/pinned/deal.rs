@@ -1,14 +1,16 @@
 //! What waits to be sent to one peer: by path, and what may take any path.
 //!
-//! **Order and freedom from deadlock.** Every chunk has an [`Order`]: its operation in the order of
-//! posting, then its send in the order of the plan; gates name only smaller ones. A connection never
-//! carries a chunk behind a larger one *that is not acknowledged*. So the smallest undelivered
-//! chunk is at the head of its connection, or nothing larger is under way before it; its gates are
-//! open, since all smaller ones were delivered; and it can be placed. The queue of each path and the
-//! queue for any path are sorted, so the smallest chunk that was not sent is at the head of one of
-//! them. Chunks of a dead path go to the front ([`Deal::bury`]): a connection with larger chunks
-//! under way waits for their acknowledgement before it takes them, and where these wait in turn for
-//! the very chunks that are to be sent again, the connection that replaces the dead one is empty.
+//! **Order and freedom from deadlock.** Every chunk has an [`Order`]: its operation in the order
+//! of posting, then its send in the order of the plan; gates name only smaller ones. A connection
+//! never carries a chunk behind a larger one *that is not acknowledged*. So the smallest
+//! undelivered chunk is at the head of its connection, or nothing larger is under way before it;
+//! its gates are open, since all smaller ones were delivered; and it can be placed. The queue of
+//! each path and the queue for any path are sorted, so the smallest chunk that was not sent is at
+//! the head of one of them. Chunks of a dead path go to the front ([`Deal::bury`]): a connection
+//! with larger chunks under way waits for their acknowledgement before it takes them. Where these
+//! wait in turn for the very chunks that are to be sent again, the connection that replaces the
+//! dead one takes them: it is empty. (Only if that cannot be made either, after all its tries, such
+//! an operation waits for its time-out.)
 
 use std::collections::VecDeque;
 
@@ -42,15 +44,23 @@ impl Segment {
     }
 }
 
+/// Why a chunk goes over the connection that it goes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was assigned to this path, or to none.
+    Fresh,
+    /// It was assigned to another path that would have been later.
+    Taken,
+    /// It was sent before over a connection that died.
+    Resent,
+}
+
 /// A chunk on its way over a connection.
 #[derive(Debug)]
 pub(super) struct Parcel {
     pub(super) chunk: OutgoingChunk,
     pub(super) order: Order,
-    /// It was sent before over a connection that died.
-    pub(super) resent: bool,
-    /// It belonged to another path that would have been later.
-    pub(super) taken: bool,
+    pub(super) origin: Origin,
     /// The payload is to be copied.
     pub(super) eager: bool,
     /// The copy, if the chunk was copied.
@@ -141,7 +151,7 @@ impl Deal {
         lane.bytes = 0;
         self.any.extend(lane.queue.drain(..));
         self.any.make_contiguous().sort_by_key(|segment| (segment.order, segment.offset));
-        self.again.extend(parcels.map(|parcel| Parcel { resent: true, ..parcel }));
+        self.again.extend(parcels.map(|parcel| Parcel { origin: Origin::Resent, ..parcel }));
         self.again.make_contiguous().sort_by_key(|parcel| parcel.order);
     }
 
@@ -175,10 +185,10 @@ impl Deal {
             loads.0[links] -= chunk.length();
         }
         let taken = matches!(from, From::Other(_));
-        Some(Parcel { chunk, order, resent: false, taken, eager, copy: None, told: false })
+        let origin = if taken { Origin::Taken } else { Origin::Fresh };
+        Some(Parcel { chunk, order, origin, eager, copy: None, told: false })
     }
 
-    #[expect(clippy::type_complexity, reason = "the parts of one lane, borrowed apart")]
     fn queue(&mut self, lane: usize) -> (&mut VecDeque<Segment>, Option<(&mut usize, usize)>) {
         let lane = &mut self.lanes[lane];
         (&mut lane.queue, Some((&mut lane.bytes, lane.links)))

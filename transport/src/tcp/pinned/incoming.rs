@@ -1,10 +1,10 @@
 //! A connection that a peer made, for its sending to this rank.
 //!
-//! **Exactly once.** A chunk that the peer sends again comes behind the news that its old connection
-//! is lost, on whatever connection it comes; this rank closes the old one first ([`Heard::Lost`]),
-//! so nothing that is still in it can land anywhere. If the chunk had been placed wholly, it is
-//! passed over ([`FlowTable::is_placed`]). If it had been placed in part, the first bytes of it are
-//! passed over ([`Fragment`]): a combined byte must not be combined again.
+//! **Exactly once.** A chunk that the peer sends again comes behind the news that its old
+//! connection is lost, on whatever connection it comes; this rank closes the old one first
+//! ([`Heard::Lost`]), so nothing that is still in it can land anywhere. If the chunk had been
+//! placed wholly, it is passed over ([`FlowTable::is_placed`]). If it had been placed in part, the
+//! first bytes of it are passed over ([`Fragment`]): a combined byte must not be combined again.
 
 use std::io::{ErrorKind, IoSliceMut, Read};
 use std::ops::Range;
@@ -204,20 +204,11 @@ impl Incoming {
                     }
                     None => return Ok(used),
                 },
-                State::Skip { left, then } => {
-                    let skipped = left.min(self.staged.len());
-                    self.staged.start += skipped;
-                    let left = left - skipped;
-                    if left > 0 {
-                        self.state = State::Skip { left, then };
+                State::Skip { .. } => {
+                    if !self.skip() {
                         return Ok(used);
                     }
                     used = Used::Some;
-                    self.state = match then {
-                        Some((header, chunk, done)) => State::Payload { header, chunk, done },
-                        None => State::Header,
-                    };
-                    self.placed += u64::from(then.is_none());
                 }
                 State::Payload { header, chunk, done } => {
                     let staged = &self.staging[self.staged.clone()];
@@ -239,6 +230,23 @@ impl Incoming {
                 }
             }
         }
+    }
+
+    /// Passes over staged bytes that are not to be placed; whether all of them have come.
+    fn skip(&mut self) -> bool {
+        let State::Skip { left, then } = self.state else { return true };
+        let skipped = left.min(self.staged.len());
+        self.staged.start += skipped;
+        if skipped < left {
+            self.state = State::Skip { left: left - skipped, then };
+            return false;
+        }
+        self.state = match then {
+            Some((header, chunk, done)) => State::Payload { header, chunk, done },
+            None => State::Header,
+        };
+        self.placed += u64::from(then.is_none());
+        true
     }
 
     /// Reads once; whether anything came.

@@ -29,12 +29,15 @@
 //! | `replace` | when to connect again, from which port |
 //! | `eager` | copies of short payloads |
 //! | `counters` | what went over each path |
+//! | `fuzzing` | a connection over any bytes, for the fuzz targets |
 //!
 //! Chunks leave in an order that keeps the transport free from deadlock also when they change
 //! paths: see `deal`.
 mod counters;
 mod deal;
 mod eager;
+#[doc(hidden)]
+pub(crate) mod fuzzing;
 mod incoming;
 mod kernel;
 mod outgoing;
@@ -315,6 +318,9 @@ fn join(
 
 /// Begins to replace dead paths that are due.
 fn redial(peer: &mut Peer, now: Nanos, connector: &mut dyn Connector) {
+    if peer.left {
+        return;
+    }
     for path in &mut peer.paths {
         let Some(replacing) = &mut path.replacing else { continue };
         match replacing.next(&path.ports, now) {

@@ -13,7 +13,7 @@ use crate::wire::{ChunkHeader, ChunkKind, HEADER_BYTES, OperationId, Signature, 
 use crate::{Activity, TransportError};
 
 use super::counters::PathCell;
-use super::deal::{Deal, Loads, Order, Parcel};
+use super::deal::{Deal, Loads, Order, Origin, Parcel};
 use super::eager::EagerPool;
 use super::kernel::KernelView;
 use super::paths::{PathDeath, PinnedOptions};
@@ -179,7 +179,6 @@ impl Outgoing {
     /// Gives up the connection, at once and without a word, and hands over what was not
     /// acknowledged.
     pub(super) fn bury(self) -> impl Iterator<Item = Parcel> {
-        PathCell::add(&self.cell.0.deaths, 1);
         // A reset instead of an orderly end: bytes under way are of no use any more. A failure
         // changes nothing, since the peer learns of it over another connection.
         let _ = self.socket.set_linger(Some(std::time::Duration::ZERO));
@@ -285,7 +284,7 @@ impl Outgoing {
             let full = self.unacked.len() == MAX_UNACKED
                 || self.unacked_bytes >= work.options.window_bytes;
             let behind = self.unacked.back().map(|unacked| unacked.parcel.order);
-            let parcel = if full { None } else { self.next(behind, work) };
+            let parcel = if full { None } else { Self::next(behind, work) };
             let Some(parcel) = parcel else { return };
             bytes += parcel.chunk.length();
             self.send(parcel, work.now);
@@ -293,7 +292,7 @@ impl Outgoing {
     }
 
     /// The next chunk, copied if its call need not wait for it.
-    fn next(&mut self, behind: Option<Order>, work: &mut Work<'_>) -> Option<Parcel> {
+    fn next(behind: Option<Order>, work: &mut Work<'_>) -> Option<Parcel> {
         let mut parcel = work.deal.next(work.lane, behind, work.table, work.loads)?;
         if parcel.eager && parcel.copy.is_none() && !parcel.told {
             // SAFETY: it was pulled in this moment, and the table has not been told of it.
@@ -309,13 +308,13 @@ impl Outgoing {
     fn send(&mut self, parcel: Parcel, now: Nanos) {
         self.number += 1;
         let mut header = parcel.chunk.header(self.number, 0);
-        if parcel.resent {
+        if parcel.origin == Origin::Resent {
             header.kind = ChunkKind::Resent;
             PathCell::add(&self.cell.0.resends, 1);
         }
         PathCell::add(&self.cell.0.used, u64::from(self.number == 1));
         PathCell::add(&self.cell.0.chunks, 1);
-        PathCell::add(&self.cell.0.taken, u64::from(parcel.taken));
+        PathCell::add(&self.cell.0.taken, u64::from(parcel.origin == Origin::Taken));
         PathCell::add(&self.cell.0.bytes, parcel.chunk.length() as u64);
         self.put(header, Some(self.number));
         if self.unacked.is_empty() {

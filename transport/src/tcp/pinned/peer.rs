@@ -69,10 +69,10 @@ pub(super) struct Peer {
     /// Indices of the connections that the peer gave up.
     pub(super) gone: Vec<u16>,
     /// When the peer was last seen reading.
-    peer_read: Nanos,
+    read_at: Nanos,
     pub(super) next_index: u16,
-    /// The last connection of this rank was closed by the peer.
-    left: bool,
+    /// The last connection of this rank was closed by the peer, which has left, then.
+    pub(super) left: bool,
     /// How the last connection of the peer ended, and since when there is none.
     farewell: Option<(End, Nanos)>,
     /// Polls so far.
@@ -103,7 +103,7 @@ impl Peer {
             // A peer that leaves while another operation is in flight must not make it allocate.
             lost: Vec::with_capacity(64),
             gone: Vec::new(),
-            peer_read: Nanos(0),
+            read_at: Nanos(0),
             left: false,
             farewell: None,
             turn: 0,
@@ -213,7 +213,7 @@ impl Peer {
             if all || outgoing.is_awaiting() {
                 result = outgoing.poll_acks(&mut work).map(|some| {
                     if some {
-                        self.peer_read = commons.now;
+                        self.read_at = commons.now;
                         activity = Activity::Moved;
                     }
                 });
@@ -329,7 +329,7 @@ impl Peer {
             let Some(outgoing) = &mut self.outgoing[lane] else { continue };
             let rate = &mut self.deal.lanes[lane].rate;
             *rate = (3 * *rate + outgoing.take_recent()) / 4;
-            match outgoing.judge(commons.now, self.peer_read) {
+            match outgoing.judge(commons.now, self.read_at) {
                 Verdict::Alive => {}
                 Verdict::Suspect => suspects = true,
                 Verdict::Dead => self.bury(lane, PathDeath::Silent, commons),
@@ -338,8 +338,12 @@ impl Peer {
         if suspects {
             self.outgoing.iter_mut().flatten().for_each(Outgoing::ask);
         }
+        if self.left {
+            return;
+        }
         for path in &mut self.paths {
             if let Some(cause) = path.replacing.as_mut().and_then(|r| r.announce(commons.now)) {
+                PathCell::add(&path.cell.deaths, 1);
                 report(PathEvent::Died { peer: self.rank, path: path.id, cause });
             }
         }
