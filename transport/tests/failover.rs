@@ -1,8 +1,15 @@
 //! Paths that swallow or crawl in the middle of an operation, through relays in this process.
+//!
+//! Relays acknowledge what they swallow. What a network does that just drops packets is shown by
+//! the ignored tests, in a network namespace with rules of nftables:
+//! `unshare -rn sh -c 'ip link set lo up; cargo test -p onepath-transport --test failover --
+//! --ignored --test-threads=1'`.
 
 mod support;
 
+use std::process::Command;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use onepath_topology::Rank;
@@ -196,4 +203,68 @@ fn a_peer_that_posts_late_kills_no_path() {
         assert!(end.rank.index() == 0 || done.output == pattern(Rank::new(0), 3, 4 << 20));
     });
     assert!(watches[0].counters.read().iter().all(|c| c.deaths == 0 && c.resends == 0));
+}
+
+/// The port of rank 1 at the end of a path.
+fn port(path: usize) -> Option<u16> {
+    Some(40_100 + path as u16)
+}
+
+/// Drops, in both directions, what belongs to connections to these ports that have carried 300 kB.
+fn black_hole(ports: &str) {
+    let rules = format!(
+        "flush ruleset
+         table ip hole {{
+           chain hole {{
+             type filter hook output priority 0;
+             tcp dport {ports} ct original bytes > 300000 drop
+             tcp sport {ports} ct original bytes > 300000 drop
+           }}
+         }}"
+    );
+    let done = Command::new("nft").arg(rules).status().expect("nft is installed");
+    assert!(done.success(), "run this in a network namespace of its own, see the file's head");
+}
+
+#[test]
+#[ignore = "needs a network namespace of its own"]
+fn a_path_that_the_network_swallows_is_found_and_replaced_even_if_it_is_the_only_one() {
+    for (paths, ports) in [(1, "40100"), (4, "40102")] {
+        black_hole(ports);
+        let wiring = Wiring { ports: port, ..Wiring::new(paths, Sharing::Shared) };
+        let watches = reduce(&wiring, 2, 20, paths as u64);
+        let lost = if paths == 1 { 0 } else { 2 };
+        let (peer, path) = (Rank::new(1), PathId(lost));
+        let died = PathEvent::Died { peer, path, cause: PathDeath::Silent };
+        assert_eq!(events(&watches[0]), [died, PathEvent::Replaced { peer, path }]);
+        assert!(watches[1].counters.read().iter().all(|c| c.deaths == 0));
+        let counts = watches[0].counters.read();
+        assert!(counts.iter().map(|c| c.resends).sum::<u64>() > 0, "{counts:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs a network namespace of its own"]
+fn a_network_that_swallows_all_paths_ends_in_an_error_that_names_the_rank() {
+    black_hole("40100-40103");
+    let wiring = Wiring { ports: port, replaces: false, ..Wiring::new(PATHS, Sharing::Static) };
+    let (world, _) = wiring.make(2);
+    let (started, found) = (std::time::Instant::now(), AtomicBool::new(false));
+    run(world, |mut end| {
+        let (plan, buffers) = one_way(end.rank, 32 << 20);
+        if end.rank.index() == 0 {
+            let error = end.run(&plan, buffers).expect_err("there is no path");
+            found.store(true, Ordering::SeqCst);
+            let peer = Rank::new(1);
+            assert!(matches!(error, TransportError::Closed { peer: p } if p == peer), "{error}");
+            return;
+        }
+        // The receiver hears nothing at all any more; in a communicator the sender tells it.
+        let _call = end.post(&plan, buffers);
+        while !found.load(Ordering::SeqCst) {
+            end.step().expect("nothing is heard");
+        }
+        end.transport.cancel();
+    });
+    println!("found after {:?}", started.elapsed());
 }

@@ -1,4 +1,4 @@
-//! Chunks through a connection that is pinned to a path: first ones and resent ones, right and wrong.
+//! Chunks through a connection that is pinned to a path: first and resent ones, right and wrong.
 //!
 //! The input is a script: one byte of a size, then commands of two bytes. While all chunks are
 //! right, a model says what every byte of the output must be; after a wrong one only those outside

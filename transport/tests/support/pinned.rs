@@ -64,6 +64,8 @@ pub(crate) struct Wiring<'a> {
     pub(crate) relay: &'a dyn Fn(usize, usize, usize) -> Option<Relay>,
     /// Whether new connections can be made.
     pub(crate) replaces: bool,
+    /// The port on which rank 1 accepts the connections of rank 0 by path, if any.
+    pub(crate) ports: fn(usize) -> Option<u16>,
 }
 
 impl Wiring<'_> {
@@ -74,6 +76,7 @@ impl Wiring<'_> {
             assigner: Some(Arc::new(EqualParts)),
             relay: &|_, _, _| None,
             replaces: true,
+            ports: |_| None,
         }
     }
 
@@ -130,7 +133,8 @@ impl Wiring<'_> {
     fn pairs(&self, from: usize, to: usize) -> Vec<(Socket, Socket)> {
         let pair = |path| match (self.relay)(from, to, path) {
             Some(relay) => relayed_pair(relay),
-            None => pair(),
+            None if (from, to) == (0, 1) => pair((self.ports)(path)),
+            None => pair(None),
         };
         if from == to { Vec::new() } else { (0..self.paths).map(pair).collect() }
     }
@@ -146,8 +150,9 @@ pub(crate) fn unassigned(ranks: usize, paths: usize) -> World {
     Wiring { assigner: None, ..Wiring::new(paths, Sharing::Shared) }.make(ranks).0
 }
 
-fn pair() -> (Socket, Socket) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback can be bound");
+fn pair(port: Option<u16>) -> (Socket, Socket) {
+    let address = ("127.0.0.1", port.unwrap_or(0));
+    let listener = TcpListener::bind(address).expect("loopback can be bound");
     let address = listener.local_addr().expect("a bound socket has an address");
     let one = TcpStream::connect(address).expect("loopback connects");
     let (other, _) = listener.accept().expect("a connection waits");
@@ -170,7 +175,7 @@ fn relayed_pair(relay: Relay) -> (Socket, Socket) {
     let (listener, address) = narrow();
     let one = TcpStream::connect(address).expect("loopback connects");
     let (near, _) = listener.accept().expect("a connection waits");
-    let (far, other) = pair();
+    let (far, other) = pair(None);
     let far = TcpStream::from(far);
     let swallows = Arc::new(AtomicBool::new(false));
     let (near_back, far_back) = (near.try_clone().expect("clone"), far.try_clone().expect("clone"));
