@@ -35,8 +35,6 @@ pub(crate) enum Task {
     Paths(PathsArguments),
     /// A leaf-spine fabric on this machine
     Lab(LabArguments),
-    /// Which local ports take which path to other hosts, found by probes
-    Paths(PathsArguments),
 }
 
 /// What is measured.

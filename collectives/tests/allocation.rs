@@ -3,14 +3,20 @@
 #[path = "../../transport/tests/support/counting.rs"]
 mod counting;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use onepath_collectives::algorithm::{Class, supports};
+use onepath_collectives::communicator::{FindPaths, Pinning};
 use onepath_collectives::{
     Algorithm, Builder, CollectiveError, Communicator, ReduceOp, TransportKind, TuningSource,
 };
+use onepath_topology::assign::{Scheme, Seed};
+use onepath_topology::fabric::LeafId;
 use onepath_topology::{Rank, WorldSize};
+use onepath_transport::share::AssignFlows;
+use onepath_transport::tcp::pinned::{PeerPaths, SchemeAssigner};
 
 const RANKS: usize = 2;
 
@@ -19,21 +25,24 @@ const ROUNDS: usize = 25;
 
 /// Runs `body` on each rank of a world; a call that does not end fails after a minute.
 fn world(transport: TransportKind, body: impl Fn(&Communicator) + Sync) {
+    adjusted_world(|builder| builder.transport(transport), body);
+}
+
+/// As `world`, with something said to the builder.
+fn adjusted_world(adjust: impl Fn(Builder) -> Builder + Sync, body: impl Fn(&Communicator) + Sync) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("bound").port();
     drop(listener);
     let join = |rank: Rank| {
-        Builder::new()
+        let builder = Builder::new()
             .rank(rank)
             .world_size(WorldSize::new(RANKS as u64).expect("a world size"))
             .rendezvous(&format!("127.0.0.1:{port}"))
             .expect("an address")
-            .transport(transport)
             .subflows(2)
             .tuning(TuningSource::Model)
-            .operation_timeout(Duration::from_mins(1))
-            .build()
-            .expect("both ranks join")
+            .operation_timeout(Duration::from_mins(1));
+        adjust(builder).build().expect("both ranks join")
     };
     std::thread::scope(|scope| {
         for rank in 0..RANKS {
@@ -73,6 +82,46 @@ fn all_reduce_allocates_nothing_in_the_steady_state_by_any_algorithm_and_size() 
             assert_eq!(allocations(ROUNDS, &mut all), 0, "{transport}");
         });
     }
+}
+
+/// Three paths to the peer; every flow is cut.
+#[derive(Debug)]
+struct ThreePaths;
+
+impl FindPaths for ThreePaths {
+    fn paths(&self, peer: Rank, _addresses: &[SocketAddr]) -> PeerPaths {
+        PeerPaths { leaf: LeafId(1), ..PeerPaths::unknown(peer, 3) }
+    }
+
+    fn assigner(&self, me: Rank) -> Option<Arc<dyn AssignFlows>> {
+        let (scheme, seed, leaf) = (Scheme::Line, Seed(1), LeafId(0));
+        Some(Arc::new(SchemeAssigner { scheme, seed, rank: me, leaf }))
+    }
+}
+
+#[test]
+fn calls_over_pinned_connections_allocate_nothing_in_the_steady_state() {
+    let pinning = Pinning::new(Arc::new(ThreePaths));
+    let adjust = |builder: Builder| builder.transport(TransportKind::Tcp).pinning(pinning.clone());
+    adjusted_world(adjust, |communicator| {
+        let peer = Rank::from_index(1 - communicator.rank().index());
+        let (mut long, mut other) = (vec![1_i64; 2 * COUNT], vec![0_i64; 2 * COUNT]);
+        let (mut large, sent, mut received) = (vec![1_f32; 400_001], [7; 901], [0; 901]);
+        let mut all = || {
+            every_collective(communicator, &mut long, &mut other)?;
+            for algorithm in Algorithm::ALL {
+                communicator.set_algorithm(Some(algorithm));
+                communicator.all_reduce(&mut large, ReduceOp::Max)?;
+            }
+            communicator.scope(|scope| {
+                let incoming = scope.recv(&mut received, peer)?;
+                scope.send(&sent, peer)?.wait()?;
+                incoming.wait().map(|_| ())
+            })
+        };
+        allocations(10, &mut all);
+        assert_eq!(allocations(ROUNDS, &mut all), 0);
+    });
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! | [`processes`] | ranks as processes that can be killed and stopped |
 //! | [`watchdog`] | ends a process that hangs, naming what hung |
 //! | [`oracle`] | elements, inputs and right results, one element at a time |
+//! | [`pinned`] | worlds whose connections are pinned to paths |
 //! | [`case`] | one call with its arguments, made and checked |
 //! | [`product`] | all cases: the full product of what a call can be |
 //! | [`mixed`] | seeded random sequences of calls |
@@ -14,6 +15,7 @@
 pub mod case;
 pub mod mixed;
 pub mod oracle;
+pub mod pinned;
 pub mod processes;
 pub mod product;
 pub mod status;

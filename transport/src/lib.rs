@@ -5,6 +5,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`plan`] | what one rank does in one operation, as plain data |
+//! | [`share`] | which bytes of a plan's sends take which path |
 //! | [`wire`] | the header before every chunk |
 //! | [`flow`] | the operations in flight: gates, progress, placement |
 //! | [`tcp`] | several TCP subflows to each peer |
@@ -23,6 +24,7 @@ pub mod path;
 pub mod plan;
 pub mod proto;
 pub mod router;
+pub mod share;
 pub mod tcp;
 pub mod wire;
 
@@ -32,6 +34,7 @@ use std::time::Duration;
 use onepath_topology::Rank;
 
 use flow::{FlowTable, MatchError, Slot};
+use plan::Plan;
 use wire::WireError;
 
 /// Whether a poll moved anything.
@@ -102,6 +105,13 @@ impl TransportError {
 
 /// Carries the flows of operations to and from the peers that it serves.
 pub trait Transport: Send {
+    /// Deals the sends of a plan to paths, if this transport pins subflows to paths and the plan's
+    /// [`share::Shares`] are not of its present paths. To be called before the plan is posted, with
+    /// the chunk size of the posting.
+    fn assign(&mut self, plan: &mut Plan, chunk_bytes: usize) {
+        let _ = (plan, chunk_bytes);
+    }
+
     /// Takes the flows of a posted operation whose peers this transport serves.
     fn post(&mut self, table: &FlowTable, slot: Slot);
 

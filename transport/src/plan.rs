@@ -11,6 +11,8 @@
 
 use onepath_topology::Rank;
 
+use crate::share::Shares;
+
 /// Which buffer of a call a [`Span`] lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BufferId {
@@ -167,6 +169,8 @@ pub struct Plan {
     pub epilogue: Vec<LocalAction>,
     /// How long the scratch buffer must be.
     pub scratch_bytes: usize,
+    /// Which bytes of the sends take which path, once a transport has said so.
+    pub shares: Shares,
 }
 
 /// Combines elements: `target[i] = local[i] ⊕ incoming[i]` for `elements` elements.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::flow::{FlowTable, Slot};
 use crate::local::LocalTransport;
+use crate::plan::Plan;
 use crate::tcp::TcpTransport;
+use crate::tcp::pinned::PinnedTransport;
 use crate::{Activity, Transport, TransportError};
 
 /// The first sleep when both transports may bring something.
@@ -12,11 +14,48 @@ const FIRST_NAP: Duration = Duration::from_micros(20);
 /// The longest such sleep.
 const LONGEST_NAP: Duration = Duration::from_millis(1);
 
+/// Subflows that take any path, or pinned ones.
+#[derive(Debug)]
+pub enum Tcp {
+    /// Any chunk on any subflow.
+    Plain(TcpTransport),
+    /// Subflows pinned to paths.
+    Pinned(Box<PinnedTransport>),
+}
+
+impl Tcp {
+    fn is_waiting(&self, table: &FlowTable) -> bool {
+        match self {
+            Self::Plain(tcp) => tcp.is_waiting(table),
+            Self::Pinned(tcp) => tcp.is_waiting(table),
+        }
+    }
+
+    fn transport(&mut self) -> &mut dyn Transport {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Pinned(tcp) => tcp.as_mut(),
+        }
+    }
+}
+
+impl From<TcpTransport> for Tcp {
+    fn from(tcp: TcpTransport) -> Self {
+        Self::Plain(tcp)
+    }
+}
+
+impl From<PinnedTransport> for Tcp {
+    fn from(tcp: PinnedTransport) -> Self {
+        Self::Pinned(Box::new(tcp))
+    }
+}
+
 /// Carries each flow by the transport that serves its peer. At most one of the two serves a peer.
 #[derive(Debug)]
 pub struct Router {
     local: Option<LocalTransport>,
-    tcp: Option<TcpTransport>,
+    tcp: Option<Tcp>,
     /// How long the next sleep is when both are waited for.
     nap: Duration,
     /// What the last poll did, or a post since.
@@ -25,18 +64,24 @@ pub struct Router {
 
 impl Router {
     /// A transport over either or both.
-    pub fn new(local: Option<LocalTransport>, tcp: Option<TcpTransport>) -> Self {
+    pub fn new(local: Option<LocalTransport>, tcp: Option<Tcp>) -> Self {
         Self { local, tcp, nap: FIRST_NAP, last: Activity::Idle }
     }
 }
 
 impl Transport for Router {
+    fn assign(&mut self, plan: &mut Plan, chunk_bytes: usize) {
+        if let Some(tcp) = &mut self.tcp {
+            tcp.transport().assign(plan, chunk_bytes);
+        }
+    }
+
     fn post(&mut self, table: &FlowTable, slot: Slot) {
         if let Some(local) = &mut self.local {
             local.post(table, slot);
         }
         if let Some(tcp) = &mut self.tcp {
-            tcp.post(table, slot);
+            tcp.transport().post(table, slot);
         }
         self.last = Activity::Moved;
     }
@@ -47,7 +92,7 @@ impl Transport for Router {
             activity = local.poll(table)?;
         }
         if let Some(tcp) = &mut self.tcp {
-            activity = activity.or(tcp.poll(table)?);
+            activity = activity.or(tcp.transport().poll(table)?);
         }
         if activity == Activity::Moved {
             self.nap = FIRST_NAP;
@@ -74,11 +119,11 @@ impl Transport for Router {
                     local.wait(table, limit.min(self.nap));
                     self.nap = LONGEST_NAP.min(2 * self.nap);
                 } else {
-                    tcp.wait(table, limit);
+                    tcp.transport().wait(table, limit);
                 }
             }
             (Some(local), None) => local.wait(table, limit),
-            (None, Some(tcp)) => tcp.wait(table, limit),
+            (None, Some(tcp)) => tcp.transport().wait(table, limit),
             // Nobody to hear from: a world of one rank.
             (None, None) => std::thread::sleep(limit),
         }
@@ -89,7 +134,7 @@ impl Transport for Router {
             local.cancel();
         }
         if let Some(tcp) = &mut self.tcp {
-            tcp.cancel();
+            tcp.transport().cancel();
         }
     }
 }

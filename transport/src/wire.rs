@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | 0..2 | magic | `0x504F` ("OP") |
 //! | 2 | version | [`WIRE_VERSION`] |
-//! | 3 | kind | 1 data, 2 acknowledgement alone |
+//! | 3 | kind | 1 data, 2 acknowledgement, 3 data sent again, 4 subflow given up, 5 probe |
 //! | 4..8 | length | payload bytes that follow |
 //! | 8..16 | operation | [`OperationId`] |
 //! | 16..20 | tag | [`FlowTag`] |
@@ -15,6 +15,10 @@
 //! | 32..48 | signature | what call the sender is in, so that mismatching calls are found |
 //! | 48..56 | chunk | number of this chunk on its subflow, from 1 |
 //! | 56..64 | acknowledged | highest chunk number of the other direction that was placed |
+//!
+//! Kinds 3 to 5 appear only on subflows pinned to paths, see [`crate::tcp::pinned`]. There `chunk`
+//! is in an acknowledgement how many headers of the other direction were read, and in kind 4 the
+//! index of the subflow.
 
 use crate::plan::FlowTag;
 
@@ -22,7 +26,7 @@ use crate::plan::FlowTag;
 pub const HEADER_BYTES: usize = 64;
 
 /// Version of the wire format; ranks with different versions refuse each other at start.
-pub const WIRE_VERSION: u8 = 1;
+pub const WIRE_VERSION: u8 = 2;
 
 /// The largest payload of one chunk.
 pub const MAX_CHUNK_BYTES: usize = 1 << 22;
@@ -80,6 +84,14 @@ pub enum ChunkKind {
     Data,
     /// Nothing follows: only the acknowledgement counts.
     Acknowledgement,
+    /// Payload follows that was sent before over a subflow that has been given up, and may have
+    /// arrived.
+    Resent,
+    /// Nothing follows: the sender has given up the subflow with the index in `chunk`, and nothing
+    /// counts any more that comes over it.
+    Lost,
+    /// Nothing follows: the receiver is asked for an acknowledgement, to show that it reads.
+    Probe,
 }
 
 /// The decoded header of one chunk.
@@ -119,7 +131,7 @@ pub enum WireError {
         found: u8,
     },
     /// A kind that this version does not have.
-    #[error("chunk kind {found} is not known: 1 (data) and 2 (acknowledgement) are")]
+    #[error("chunk kind {found} is not known: 1 to 5 are")]
     Kind {
         /// The kind.
         found: u8,
@@ -128,6 +140,12 @@ pub enum WireError {
     #[error("count {found} of freed slots, which is less than before or more than were sent")]
     RingCount {
         /// The count.
+        found: u64,
+    },
+    /// An acknowledgement of chunks that were not sent, or were acknowledged before.
+    #[error("acknowledgement of {found} chunks, which is less than before or more than were sent")]
+    Acknowledged {
+        /// The number.
         found: u64,
     },
     /// A length above the limit, or a payload behind an acknowledgement, or an empty data chunk.
@@ -150,6 +168,9 @@ impl ChunkHeader {
         let kind = match self.kind {
             ChunkKind::Data => 1,
             ChunkKind::Acknowledgement => 2,
+            ChunkKind::Resent => 3,
+            ChunkKind::Lost => 4,
+            ChunkKind::Probe => 5,
         };
         put(2, &[WIRE_VERSION, kind]);
         put(4, &self.length.to_le_bytes());
@@ -177,6 +198,9 @@ impl ChunkHeader {
         let (kind, least, most) = match bytes[3] {
             1 => (ChunkKind::Data, 1, MAX_CHUNK_BYTES as u32),
             2 => (ChunkKind::Acknowledgement, 0, 0),
+            3 => (ChunkKind::Resent, 1, MAX_CHUNK_BYTES as u32),
+            4 => (ChunkKind::Lost, 0, 0),
+            5 => (ChunkKind::Probe, 0, 0),
             found => return Err(WireError::Kind { found }),
         };
         let length = half(4);

@@ -11,7 +11,9 @@ use onepath_topology::Nanos;
 use onepath_transport::Activity;
 use onepath_transport::flow::{Memory, Posting};
 use onepath_transport::plan::Plan;
+use onepath_transport::tcp::pinned::Sharing;
 use onepath_transport::wire::OperationId;
+use support::pinned::pinned;
 use support::plans::{adding, ring_all_reduce};
 use support::rank::{RankEnd, run};
 use support::worlds::{self, World};
@@ -49,7 +51,8 @@ fn no_allocation_after_warm_up(world: World) {
     let counts = run(world, |mut end| {
         end.kernel = Some(adding(ranks));
         end.chunk_bytes = 16 << 10;
-        let plan = ring_all_reduce(end.rank, ranks, ELEMENTS);
+        let mut plan = ring_all_reduce(end.rank, ranks, ELEMENTS);
+        end.transport.assign(&mut plan, end.chunk_bytes);
         let input = vec![1; 8 * ELEMENTS];
         let mut output = vec![0; 8 * ELEMENTS];
         for number in 0..10 {
@@ -72,6 +75,12 @@ fn shared_memory_reduces_without_allocating() {
 #[test]
 fn tcp_reduces_without_allocating() {
     no_allocation_after_warm_up(worlds::tcp(3, 4));
+}
+
+#[test]
+fn pinned_tcp_reduces_without_allocating() {
+    no_allocation_after_warm_up(pinned(3, 4, Sharing::Static));
+    no_allocation_after_warm_up(pinned(3, 4, Sharing::Shared));
 }
 
 #[test]

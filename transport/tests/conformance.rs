@@ -10,7 +10,8 @@ mod flows;
 mod timing;
 
 use onepath_transport::local::LocalOptions;
-use support::worlds;
+use onepath_transport::tcp::pinned::Sharing;
+use support::{pinned, worlds};
 
 macro_rules! suite {
     ($name:ident, $world:expr) => {
@@ -51,6 +52,10 @@ macro_rules! suite {
 suite!(tcp_with_one_subflow, |ranks| worlds::tcp(ranks, 1));
 suite!(tcp_with_two_subflows, |ranks| worlds::tcp(ranks, 2));
 suite!(tcp_with_four_subflows, |ranks| worlds::tcp(ranks, 4));
+suite!(tcp_pinned_to_one_path, |ranks| pinned::pinned(ranks, 1, Sharing::Static));
+suite!(tcp_pinned_to_three_paths, |ranks| pinned::pinned(ranks, 3, Sharing::Static));
+suite!(tcp_pinned_with_shared_chunks, |ranks| pinned::pinned(ranks, 4, Sharing::Shared));
+suite!(tcp_pinned_without_assignment, |ranks| pinned::unassigned(ranks, 2));
 suite!(local, worlds::local);
 suite!(local_with_the_smallest_rings, |ranks| worlds::local_with(
     ranks,

@@ -22,6 +22,7 @@ impl<'p> Flows<'p> {
         plan.receives.clear();
         plan.epilogue.clear();
         plan.scratch_bytes = 0;
+        plan.shares.clear();
         Self { plan }
     }
 

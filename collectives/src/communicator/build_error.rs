@@ -7,6 +7,7 @@ use onepath_topology::{Rank, WorldSize};
 use onepath_transport::local::SegmentError;
 use onepath_transport::tcp::{MAX_SUBFLOWS, OptionError};
 
+use super::paths::MAX_PATHS;
 use crate::algorithm::cost::TableError;
 use crate::bootstrap::host_port::HostPortError;
 use crate::bootstrap::interfaces::InterfaceTextError;
@@ -37,6 +38,25 @@ pub enum BuildError {
     Subflows {
         /// The number.
         subflows: u16,
+    },
+    /// The paths to a peer make no sense.
+    #[error(
+        "{given} paths to rank {peer}, {distinct} of them distinct: there must be 1 to \
+         {MAX_PATHS}, each once"
+    )]
+    Paths {
+        /// The peer.
+        peer: Rank,
+        /// How many were given.
+        given: usize,
+        /// How many of these differ.
+        distinct: usize,
+    },
+    /// Chunks of pinned connections of an impossible size.
+    #[error("chunk_bytes {chunk_bytes} is wrong: it must be a power of two from 4 KiB to 4 MiB")]
+    PinnedChunk {
+        /// The size.
+        chunk_bytes: usize,
     },
     /// A variable has a value that means nothing.
     #[error("{name}={value}: {problem}")]

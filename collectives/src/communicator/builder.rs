@@ -15,6 +15,7 @@ use crate::types::{UnknownName, by_name};
 use super::Communicator;
 use super::build_error::BuildError;
 use super::join::{self, Options};
+use super::paths::Pinning;
 
 /// TCP connections to a rank of another host: two, so that one hash of a fabric does not decide.
 const FAR_SUBFLOWS: u16 = 2;
@@ -87,6 +88,7 @@ pub struct Builder {
     hosted_elsewhere: bool,
     transport: Option<TransportKind>,
     subflows: Option<u16>,
+    pinning: Option<Pinning>,
     algorithm: Option<Algorithm>,
     tuning: Option<TuningSource>,
     secret: Option<JobSecret>,
@@ -161,6 +163,15 @@ impl Builder {
     #[must_use]
     pub fn subflows(mut self, subflows: u16) -> Self {
         self.subflows = Some(subflows);
+        self
+    }
+
+    /// Pins TCP connections to paths, with failover, in place of [`subflows`](Self::subflows); on
+    /// all ranks or on none. A call is then complete when the receivers have placed what it sent
+    /// (short messages, when it was copied): a rank that sends waits for a rank that receives.
+    #[must_use]
+    pub fn pinning(mut self, pinning: Pinning) -> Self {
+        self.pinning = Some(pinning);
         self
     }
 
@@ -258,6 +269,7 @@ impl Builder {
         if !(1..=MAX_SUBFLOWS).contains(&usize::from(subflows)) {
             return Err(BuildError::Subflows { subflows });
         }
+        self.pinning.as_ref().map_or(Ok(()), Pinning::check)?;
         let trust = match self.secret {
             Some(secret) => Trust::Secret(secret),
             None => Trust::from_environment(lookup, self.insecure)?,
@@ -277,6 +289,7 @@ impl Builder {
             },
             subflows,
             near_subflows: said.unwrap_or(NEAR_SUBFLOWS),
+            pinning: self.pinning,
             algorithm: match self.algorithm {
                 Some(algorithm) => Some(algorithm),
                 None => variable("ONEPATH_ALGORITHM")?,

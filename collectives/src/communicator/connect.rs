@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use onepath_topology::{Rank, WorldSize};
 use onepath_transport::local::{LocalOptions, LocalTransport, Segment, SegmentAddress};
-use onepath_transport::router::Router;
+use onepath_transport::router::{Router, Tcp};
+use onepath_transport::tcp::pinned::{PeerPaths, PinnedPeer, PinnedTransport};
 use onepath_transport::tcp::{TcpOptions, TcpTransport};
 use sha2::{Digest, Sha256};
 use socket2::Socket;
 
-use crate::control::{Endpoint, Parent, SessionConfig};
+use crate::control::{Endpoint, Parent, PinnedSockets, Redialer, SessionConfig};
 use crate::engine::{EngineConfig, IdlePolicy, Watch};
 use crate::tuning::Tuning;
 
 use super::build_error::BuildError;
 use super::builder::TransportKind;
 use super::join::{Card, Options};
+use super::paths::{Pinning, first_ports};
 use super::{Communicator, SCRATCH_LIMIT};
 
 /// What the communicators of a process that stem from one world share.
@@ -82,22 +84,15 @@ pub(super) fn connect(
 ) -> Result<Communicator, BuildError> {
     let options = Arc::clone(&group.options);
     let on_host = group.local_peers(me, world);
-    let local = match options.transport {
-        TransportKind::Tcp => Vec::new(),
-        TransportKind::Auto => on_host.clone(),
-        TransportKind::Local => {
-            let far = world.ranks().find(|rank| *rank != me && !on_host.contains(rank));
-            if let Some(there) = far {
-                return Err(BuildError::DifferentHosts { here: me, there });
-            }
-            on_host.clone()
-        }
-    };
-    let wanted = |rank: Rank| match rank {
+    let local = by_memory(options.transport, (me, world), &on_host)?;
+    let pinning = options.pinning.as_ref();
+    let paths = pinned_paths(&group, pinning, |rank| rank != me && !local.contains(&rank))?;
+    let wanted = |rank: Rank| match (local.contains(&rank), pinning) {
         // Whose end is noticed by it.
-        _ if local.contains(&rank) => 1,
-        _ if on_host.contains(&rank) => options.near_subflows,
-        _ => options.subflows,
+        (true, _) => 1,
+        (false, Some(_)) => 0,
+        (false, None) if on_host.contains(&rank) => options.near_subflows,
+        (false, None) => options.subflows,
     };
     let session = group.endpoint.open(SessionConfig {
         session: group.session,
@@ -105,6 +100,7 @@ pub(super) fn connect(
         world,
         peers: group.cards.iter().map(|card| card.addresses.clone()).collect(),
         data: world.ranks().filter(|&r| r != me).map(|rank| (rank, wanted(rank))).collect(),
+        pinned: paths.iter().map(|(rank, paths)| first_ports(*rank, paths)).collect(),
         silence: options.silence,
         deadline: options.join_timeout,
         local_ports: Vec::new(),
@@ -113,10 +109,17 @@ pub(super) fn connect(
     let (near, far): (Vec<_>, Vec<_>) =
         session.data.into_iter().partition(|(rank, _)| local.contains(rank));
     let shared = share_memory(world, me, &near, options.join_timeout)?;
-    let tcp = if far.is_empty() {
-        None
-    } else {
-        Some(TcpTransport::new(world, far, TcpOptions::default())?)
+    let (tcp, counters) = match pinning {
+        Some(pinning) if !paths.is_empty() => {
+            let peers = pinned_peers(paths, session.pinned);
+            let tcp = pinned_transport((me, world), pinning, peers, session.redialer)?;
+            let counters = tcp.counters();
+            (Some(Tcp::from(tcp)), Some(counters))
+        }
+        None if !far.is_empty() => {
+            (Some(TcpTransport::new(world, far, TcpOptions::default())?.into()), None)
+        }
+        _ => (None, None),
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let config = EngineConfig {
@@ -125,6 +128,7 @@ pub(super) fn connect(
         tuning: Tuning::modelled(world),
         algorithm: options.algorithm,
         scratch_limit: SCRATCH_LIMIT,
+        chunk_limit: pinning.map(|pinning| pinning.chunk_bytes),
         idle: IdlePolicy::for_host(on_host.len() + 1, cores),
         operation_timeout: options.operation_timeout,
         late_warning: options.late_warning,
@@ -133,8 +137,55 @@ pub(super) fn connect(
     let watch = Watch::new(session.control);
     let router = Box::new(Router::new(shared, tcp));
     let mut communicator = Communicator::assemble(config, router, watch);
+    communicator.paths = counters;
     communicator.group = Some(group);
     Ok(communicator)
+}
+
+fn pinned_transport(
+    (me, world): (Rank, WorldSize),
+    pinning: &Pinning,
+    peers: Vec<PinnedPeer>,
+    redialer: Redialer,
+) -> Result<PinnedTransport, BuildError> {
+    let assigner = pinning.find.assigner(me);
+    Ok(PinnedTransport::new(world, peers, assigner, pinning.options, Box::new(redialer))?)
+}
+
+/// The peers that are reached by shared memory.
+fn by_memory(
+    transport: TransportKind,
+    (me, world): (Rank, WorldSize),
+    on_host: &[Rank],
+) -> Result<Vec<Rank>, BuildError> {
+    let far = || world.ranks().find(|rank| *rank != me && !on_host.contains(rank));
+    match (transport, far()) {
+        (TransportKind::Tcp, _) => Ok(Vec::new()),
+        (TransportKind::Local, Some(there)) => Err(BuildError::DifferentHosts { here: me, there }),
+        (TransportKind::Auto | TransportKind::Local, _) => Ok(on_host.to_vec()),
+    }
+}
+
+/// The paths to the peers that are `far`, if connections are pinned.
+fn pinned_paths(
+    group: &Group,
+    pinning: Option<&Pinning>,
+    far: impl Fn(Rank) -> bool,
+) -> Result<Vec<(Rank, PeerPaths)>, BuildError> {
+    let Some(pinning) = pinning else { return Ok(Vec::new()) };
+    let ranks = (0..group.cards.len()).map(Rank::from_index);
+    let paths = |rank: Rank| Ok((rank, pinning.paths(rank, &group.cards[rank.index()].addresses)?));
+    ranks.filter(|&rank| far(rank)).map(paths).collect()
+}
+
+/// Paths and sockets of each peer; both lists are sorted by rank.
+fn pinned_peers(paths: Vec<(Rank, PeerPaths)>, sockets: Vec<PinnedSockets>) -> Vec<PinnedPeer> {
+    let peer = |((rank, paths), sockets): ((Rank, PeerPaths), PinnedSockets)| {
+        debug_assert_eq!(rank, sockets.rank);
+        let PinnedSockets { outgoing, incoming, .. } = sockets;
+        PinnedPeer { rank, paths, outgoing, incoming }
+    };
+    paths.into_iter().zip(sockets).map(peer).collect()
 }
 
 /// Exchanges segment addresses with the ranks of this host over their (otherwise unused)

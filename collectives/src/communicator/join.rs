@@ -21,6 +21,7 @@ use crate::control::{Endpoint, EndpointConfig};
 use super::build_error::BuildError;
 use super::builder::{TransportKind, TuningSource};
 use super::connect::{Group, connect};
+use super::paths::Pinning;
 use super::{Communicator, SCRATCH_LIMIT, tune};
 
 /// Everything that a builder resolved.
@@ -35,6 +36,7 @@ pub(super) struct Options {
     pub(super) subflows: u16,
     /// TCP connections to a rank of the same host.
     pub(super) near_subflows: u16,
+    pub(super) pinning: Option<Pinning>,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) tuning: TuningSource,
     pub(super) trust: Trust,
@@ -130,12 +132,15 @@ fn parameters(options: &Options) -> Vec<(String, String)> {
         TuningSource::Model => "modelled",
         TuningSource::File(_) => "from a file",
     };
+    let pinned = |pinning: &Pinning| format!("in chunks of {}", pinning.chunk_bytes);
+    let pinned = options.pinning.as_ref().map_or_else(|| "no".to_owned(), pinned);
     [
         ("onepath version", env!("CARGO_PKG_VERSION").to_owned()),
         ("wire version", WIRE_VERSION.to_string()),
         ("transport", options.transport.to_string()),
         ("subflows", options.subflows.to_string()),
         ("subflows inside a host", options.near_subflows.to_string()),
+        ("pinned to paths", pinned),
         ("algorithm", algorithm.to_owned()),
         ("tuning", tuning.to_owned()),
         ("scratch limit", SCRATCH_LIMIT.to_string()),

@@ -7,6 +7,7 @@
 //! | `lent` | the caller's borrow while its memory is in use |
 //! | `builder`, `build_error` | what is said before joining |
 //! | `join`, `connect` | joining a world, connecting a group |
+//! | `paths` | pinning data connections to paths |
 //! | `regroup` | split and shrink |
 //! | `tune` | agreeing on a cost table |
 //! | `fuzzing` | a parser for the fuzz targets |
@@ -17,6 +18,7 @@ mod connect;
 pub(crate) mod fuzzing;
 mod join;
 mod lent;
+mod paths;
 mod regroup;
 mod scope;
 mod tune;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onepath_topology::{Rank, WorldSize};
+use onepath_transport::tcp::pinned::{PathCount, PathCounters};
 use onepath_transport::{NoTransport, Transport};
 
 use crate::algorithm::Algorithm;
@@ -38,6 +41,7 @@ use crate::tuning::Tuning;
 
 pub use build_error::BuildError;
 pub use builder::{Builder, TransportKind, TuningSource};
+pub use paths::{FindPaths, MAX_PATHS, Pinning};
 pub use regroup::{ShrinkError, SplitError};
 pub use scope::{Handle, Scope};
 
@@ -58,6 +62,8 @@ pub struct Communicator {
     world: WorldSize,
     /// Nothing for a communicator over a transport of the caller's.
     group: Option<Group>,
+    /// What went over each path, if connections are pinned to paths.
+    paths: Option<PathCounters>,
     /// Calls of `split` so far.
     splits: Cell<u64>,
 }
@@ -73,6 +79,7 @@ impl Communicator {
             tuning: Tuning::modelled(world),
             algorithm: None,
             scratch_limit: SCRATCH_LIMIT,
+            chunk_limit: None,
             idle: IdlePolicy::for_host(world.get(), cores),
             operation_timeout: Duration::from_mins(10),
             late_warning: Duration::from_secs(10),
@@ -98,6 +105,7 @@ impl Communicator {
             rank,
             world,
             group: None,
+            paths: None,
             splits: Cell::new(0),
         }
     }
@@ -148,6 +156,12 @@ impl Communicator {
     /// a control plane.
     pub fn connection_counters(&self) -> Option<Arc<Counters>> {
         self.group.as_ref().map(|group| Arc::clone(group.endpoint.counters()))
+    }
+
+    /// What went over each path so far, by peer and path; empty when connections are not pinned.
+    /// Deaths and replacements of paths are events of the [`Endpoint`].
+    pub fn path_counts(&self) -> Vec<PathCount> {
+        self.paths.as_ref().map_or_else(Vec::new, PathCounters::read)
     }
 
     /// The last operations and, after a failure, what was under way: for a log file.

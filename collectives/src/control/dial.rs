@@ -122,6 +122,16 @@ impl Dial {
         unreachable!("the rounds do not end")
     }
 
+    /// Tries each address once.
+    pub(super) async fn run_once(&self, shared: &Shared) -> Option<TcpStream> {
+        for &address in &self.addresses {
+            if let Ok(stream) = self.try_once(address, shared).await {
+                return Some(stream);
+            }
+        }
+        None
+    }
+
     /// Up to a whole pause, so that ranks that were turned away together do not come back together.
     fn jitter(&self, round: u64, pause: Duration) -> Duration {
         let seed = u64::from(self.hello.from.number()) << 32 | u64::from(self.hello.to.number());

@@ -1,9 +1,11 @@
 //! The task of one session on the control thread: carries what happens to the [`Mesh`] and what
 //! the mesh decides to sockets and handles.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use onepath_topology::{Nanos, Rank, WorldSize};
+use onepath_transport::tcp::pinned::Redial;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
@@ -17,6 +19,7 @@ use super::link::{Content, Inbound, KeepAlive, Link};
 use super::mesh::{Action, Mesh};
 use super::message::Message;
 use super::opening::{Dialed, Opening};
+use super::pinned::Redials;
 use super::rank_set::RankSet;
 use super::session::{Loss, LostRank, SessionError};
 use super::shared::Shared;
@@ -39,6 +42,7 @@ pub(super) struct Sources {
     pub(super) dialed: mpsc::Receiver<Dialed>,
     pub(super) inbound: mpsc::Receiver<Inbound>,
     pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) redials: mpsc::Receiver<Redial>,
 }
 
 /// One session.
@@ -56,6 +60,7 @@ pub(super) struct Driver {
     keep_alive: KeepAlive,
     origin: Instant,
     opening: Option<Opening>,
+    redials: Redials,
     agreeing: Option<AgreeRequest>,
     /// A decision that came after its caller had given up waiting.
     undelivered: Option<Survivors>,
@@ -73,12 +78,12 @@ pub(super) struct DriverConfig {
     pub(super) status: Arc<Status>,
     pub(super) inbound: mpsc::Sender<Inbound>,
     pub(super) keep_alive: KeepAlive,
+    pub(super) redials: Redials,
 }
 
 impl Driver {
     pub(super) fn new(config: DriverConfig, opening: Opening) -> Self {
-        let DriverConfig { session, me, world, silence, shared, status, inbound, keep_alive } =
-            config;
+        let DriverConfig { session, me, world, silence, shared, status, inbound, .. } = config;
         Self {
             session,
             me,
@@ -89,9 +94,10 @@ impl Driver {
             links: world.ranks().map(|_| None).collect(),
             next_generation: 0,
             inbound,
-            keep_alive,
+            keep_alive: config.keep_alive,
             origin: Instant::now(),
             opening: Some(opening),
+            redials: config.redials,
             agreeing: None,
             undelivered: None,
             retired: false,
@@ -120,6 +126,7 @@ impl Driver {
                 Some(arrival) = sources.arrivals.recv() => self.on_arrival(arrival),
                 Some(dialed) = sources.dialed.recv() => self.on_dialed(dialed),
                 Some(inbound) = sources.inbound.recv() => self.on_inbound(inbound),
+                Some(redial) = sources.redials.recv() => self.redials.dial(redial),
                 command = sources.commands.recv() => self.on_command(command),
                 () = sleep_until(self.origin + wake.into()) => self.on_tick(&mut sources).await,
             }
@@ -194,6 +201,9 @@ impl Driver {
     fn on_arrival(&mut self, Arrival { hello, stream, from }: Arrival) {
         let peer = hello.from;
         let known = hello.to == self.me && self.world.contains(peer);
+        if let (Purpose::Pinned { index }, true, None) = (hello.purpose, known, &self.opening) {
+            return self.on_replacement(peer, index, stream, from);
+        }
         let Some(opening) = self.opening.as_mut().filter(|_| known) else {
             let reason = if known { Rejection::Unwanted } else { Rejection::Malformed };
             return self.shared.reject(from, reason);
@@ -208,6 +218,18 @@ impl Driver {
                     self.shared.reject(from, Rejection::Malformed);
                 }
             }
+            Purpose::Pinned { index } => {
+                if opening.pinned.put_theirs(peer, index, stream).is_err() {
+                    self.shared.reject(from, Rejection::Malformed);
+                }
+            }
+        }
+    }
+
+    /// A peer has made a pinned connection in the place of one that died.
+    fn on_replacement(&mut self, peer: Rank, index: u16, stream: TcpStream, from: SocketAddr) {
+        if self.mesh.is_gone(peer) || self.redials.accept(peer, index, stream).is_err() {
+            self.shared.reject(from, Rejection::Unwanted);
         }
     }
 
@@ -222,6 +244,7 @@ impl Driver {
                     let kept = opening.put_data(peer, index, stream);
                     assert!(kept.is_ok(), "a subflow was dialed that nobody asked for");
                 }
+                Purpose::Pinned { index } => opening.pinned.put_own(peer, index, stream),
             },
             Err(source) => self.fail_opening(SessionError::Version { rank: peer, source }),
         }
@@ -232,7 +255,8 @@ impl Driver {
         let Some(opening) = &self.opening else { return };
         let generation = self.next_generation;
         self.next_generation += 1;
-        let joined = Message::Joined { world: self.world.into(), subflows: opening.subflows(peer) };
+        let (subflows, pinned) = (opening.subflows(peer), opening.pinned.count(peer));
+        let joined = Message::Joined { world: self.world.into(), subflows, pinned };
         let (inbound, keep_alive) = (self.inbound.clone(), self.keep_alive.clone());
         let link = Link::start(stream, peer, generation, self.world, inbound, keep_alive);
         link.send(&joined).expect("a new link has room");
@@ -249,8 +273,8 @@ impl Driver {
                 let now = self.now();
                 self.mesh.on_message(rank, message, now);
             }
-            Content::Message(Message::Joined { world, subflows }) => {
-                self.on_joined(rank, world, subflows);
+            Content::Message(Message::Joined { world, subflows, pinned }) => {
+                self.on_joined(rank, world, (subflows, pinned));
             }
             Content::Closed if self.mesh.is_joined(rank) => {
                 self.links[rank.index()] = None;
@@ -266,7 +290,7 @@ impl Driver {
         }
     }
 
-    fn on_joined(&mut self, rank: Rank, world: u32, theirs: u16) {
+    fn on_joined(&mut self, rank: Rank, world: u32, (theirs, pinned): (u16, u16)) {
         let Some(opening) = &mut self.opening else {
             return;
         };
@@ -278,6 +302,13 @@ impl Driver {
         if ours != theirs {
             return self.fail_opening(SessionError::SubflowMismatch { rank, ours, theirs });
         }
+        let ours = opening.pinned.count(rank);
+        if (ours > 0) != (pinned > 0) {
+            let theirs = pinned;
+            return self.fail_opening(SessionError::SubflowMismatch { rank, ours, theirs });
+        }
+        opening.pinned.expect(rank, pinned);
+        opening.dial_pinned(rank, &self.shared);
         if rank < self.me {
             opening.dial_data(rank, &self.shared);
         }

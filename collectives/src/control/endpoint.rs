@@ -18,7 +18,8 @@ use super::driver::{Driver, DriverConfig, Sources};
 use super::event::Event;
 use super::handle::Control;
 use super::link::{KeepAlive, LINGER};
-use super::opening::Opening;
+use super::opening::{DataSockets, Opening};
+use super::pinned::Redials;
 use super::session::{Session, SessionConfig, SessionError};
 use super::shared::Shared;
 use super::status::Status;
@@ -158,17 +159,21 @@ impl Endpoint {
         let (session, me, world) = (config.session, config.me, config.world);
         let limit = config.deadline.saturating_add(REPORT_SLACK);
         let subflows: usize = config.data.iter().map(|&(_, count)| usize::from(count)).sum();
+        // Peers may make more pinned connections than this rank does.
+        let pinned: usize = config.pinned.iter().map(|pinned| 2 * pinned.ports.len()).sum();
         let arrivals = self
             .0
             .shared
             .waiting()
-            .open(session, world.get() + subflows + SPARE_ARRIVALS)
+            .open(session, world.get() + subflows + pinned + SPARE_ARRIVALS)
             .ok_or(SessionError::AlreadyOpen { session })?;
         let status = Arc::new(Status::new(world));
         let (inbound, inbound_source) = mpsc::channel(INBOUND);
         let (dialed, dialed_source) = mpsc::channel(SPARE_ARRIVALS);
         let (commands, command_source) = mpsc::channel(Control::command_capacity(world));
         let (report, reported) = bounded(1);
+        let (redials, redialer, redial_source) =
+            Redials::new(session, me, config.peers.clone(), Arc::clone(&self.0.shared));
         let driver_config = DriverConfig {
             session,
             me,
@@ -178,6 +183,7 @@ impl Endpoint {
             status: Arc::clone(&status),
             inbound,
             keep_alive,
+            redials,
         };
         let driver = Driver::new(driver_config, Opening::new(config, dialed, report));
         self.0.handle.spawn(driver.run(Sources {
@@ -185,10 +191,12 @@ impl Endpoint {
             dialed: dialed_source,
             inbound: inbound_source,
             commands: command_source,
+            redials: redial_source,
         }));
-        let data = reported.recv_timeout(limit).unwrap_or(Err(SessionError::Stopped))?;
+        let DataSockets { data, pinned } =
+            reported.recv_timeout(limit).unwrap_or(Err(SessionError::Stopped))?;
         let control = Control::new(session, me, world, status, commands, self.clone());
-        Ok(Session { data, control })
+        Ok(Session { data, pinned, redialer, control })
     }
 
     /// Ends the thread as if the process had been killed: connections close without a goodbye.

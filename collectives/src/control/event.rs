@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use onepath_topology::Rank;
+use onepath_transport::tcp::pinned::PathEvent;
 
 use super::failure::{DeathCause, Departure};
 use super::reason::AbortReason;
@@ -56,6 +57,13 @@ pub enum Event {
     Excluded {
         /// In which session.
         session: u128,
+    },
+    /// Something happened to a path of this rank's data.
+    Path {
+        /// In which session.
+        session: u128,
+        /// What.
+        event: PathEvent,
     },
     /// A connection to this endpoint was turned away.
     ConnectionRejected {

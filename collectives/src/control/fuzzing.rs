@@ -26,8 +26,9 @@ pub fn hello(bytes: &[u8]) {
 pub fn hello_examples() -> Vec<Vec<u8>> {
     let (from, to) = (Rank::new(7), Rank::new(3));
     let hello = |purpose| Hello { session: 5, from, to, purpose }.encode();
-    let data = Purpose::Data { index: 2 };
-    vec![hello(Purpose::Control), hello(data), encode_answer(true), encode_answer(false)]
+    let (data, pinned) = (Purpose::Data { index: 2 }, Purpose::Pinned { index: 4 });
+    let hellos = [Purpose::Control, data, pinned].map(hello);
+    [&hellos[..], &[encode_answer(true), encode_answer(false)]].concat()
 }
 
 /// Reads an answer to a hello; only one is an acceptance.
@@ -60,7 +61,7 @@ pub fn control_message_examples() -> Vec<Vec<u8>> {
     let aborted = aborts.clone().map(|reason| Failure::Aborted { by: rank, reason });
     let goodbye = |reason| Message::Goodbye(Departure { reason });
     let others = [
-        Message::Joined { world: 11, subflows: 2 },
+        Message::Joined { world: 11, subflows: 2, pinned: 3 },
         Message::Heartbeat(Progress::default()),
         Message::Heartbeat(Progress { posted: 7, oldest, waiting: true }),
         Message::Dead { rank, cause },

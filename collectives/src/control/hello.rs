@@ -1,8 +1,8 @@
 //! What the connecting side says after it has proved to be of the job, and the answer.
 //!
-//! Hello: version `u16`, session `u128`, from `u32`, to `u32`, purpose `u8` (1 control, 2 data),
-//! index `u16`; little-endian, 29 bytes. Answer: version `u16`, verdict `u8` (1 accepted,
-//! 0 refused because of the version).
+//! Hello: version `u16`, session `u128`, from `u32`, to `u32`, purpose `u8` (1 control, 2 data,
+//! 3 pinned), index `u16`; little-endian, 29 bytes. Answer: version `u16`, verdict `u8` (1
+//! accepted, 0 refused because of the version).
 
 use bytes::{Buf, BufMut};
 use onepath_topology::Rank;
@@ -30,6 +30,8 @@ pub(super) enum Purpose {
     Control,
     /// The subflow with this index.
     Data { index: u16 },
+    /// The connecting rank's own connection with this index, for its sending over one path.
+    Pinned { index: u16 },
 }
 
 /// Who connects to whom, and what for.
@@ -57,6 +59,7 @@ impl Hello {
         let (purpose, index) = match self.purpose {
             Purpose::Control => (1, 0),
             Purpose::Data { index } => (2, index),
+            Purpose::Pinned { index } => (3, index),
         };
         let mut out = Vec::with_capacity(HELLO_BYTES);
         out.put_u16_le(VERSION);
@@ -68,7 +71,7 @@ impl Hello {
         out
     }
 
-    /// Reads a hello. Connections always go from the higher rank to the lower one.
+    /// Reads a hello. Connections go from the higher rank to the lower one, but for pinned ones.
     pub(super) fn decode(mut bytes: &[u8]) -> Result<Self, HelloError> {
         check_version(&mut bytes)?;
         if bytes.len() != HELLO_BYTES - 2 {
@@ -79,9 +82,12 @@ impl Hello {
         let purpose = match (bytes.get_u8(), bytes.get_u16_le()) {
             (1, 0) => Purpose::Control,
             (2, index) => Purpose::Data { index },
+            (3, index) => Purpose::Pinned { index },
             _ => return Err(HelloError::Malformed),
         };
-        if from >= MAX_WORLD_SIZE || to >= from {
+        let downwards = to < from;
+        let upwards = to > from && matches!(purpose, Purpose::Pinned { .. });
+        if from.max(to) >= MAX_WORLD_SIZE || !(downwards || upwards) {
             return Err(HelloError::Malformed);
         }
         Ok(Self { session, from: Rank::new(from), to: Rank::new(to), purpose })
@@ -119,8 +125,8 @@ mod tests {
 
     #[test]
     fn a_hello_survives_the_wire() {
-        for purpose in [Purpose::Control, Purpose::Data { index: 0 }, Purpose::Data { index: 900 }]
-        {
+        let (data, pinned) = (Purpose::Data { index: 900 }, Purpose::Pinned { index: 1 });
+        for purpose in [Purpose::Control, Purpose::Data { index: 0 }, data, pinned] {
             let hello = hello(7, 3, purpose);
             assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         }
@@ -142,6 +148,12 @@ mod tests {
             let bytes = hello(from, to, Purpose::Control).encode();
             assert_eq!(Hello::decode(&bytes), Err(HelloError::Malformed), "{from} to {to}");
         }
+        let pinned = |from, to| hello(from, to, Purpose::Pinned { index: 0 });
+        assert_eq!(Hello::decode(&pinned(3, 7).encode()), Ok(pinned(3, 7)));
+        for (from, to) in [(3, 3), (3, MAX_WORLD_SIZE)] {
+            let bytes = pinned(from, to).encode();
+            assert_eq!(Hello::decode(&bytes), Err(HelloError::Malformed), "{from} to {to}");
+        }
     }
 
     #[test]
@@ -150,7 +162,7 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(Hello::decode(&bytes[..length]), Err(HelloError::Malformed));
         }
-        bytes[26] = 3;
+        bytes[26] = 4;
         assert_eq!(Hello::decode(&bytes), Err(HelloError::Malformed));
         bytes[26] = 1;
         bytes.push(0);

@@ -31,8 +31,9 @@ pub(super) const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// One message between two ranks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    /// The sender has opened the session; the first message of each side.
-    Joined { world: u32, subflows: u16 },
+    /// The sender has opened the session; the first message of each side. It makes so many
+    /// `pinned` connections itself.
+    Joined { world: u32, subflows: u16, pinned: u16 },
     /// The sender is alive.
     Heartbeat(Progress),
     /// A rank is dead.
@@ -76,10 +77,11 @@ impl Message {
     pub(super) fn encode(&self, world: WorldSize) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
         match self {
-            Self::Joined { world, subflows } => {
+            Self::Joined { world, subflows, pinned } => {
                 out.put_u8(1);
                 out.put_u32_le(*world);
                 out.put_u16_le(*subflows);
+                out.put_u16_le(*pinned);
             }
             Self::Heartbeat(progress) => {
                 out.put_u8(2);
@@ -111,7 +113,11 @@ impl Message {
     pub(super) fn decode(mut bytes: &[u8], world: WorldSize) -> Result<Self, MessageError> {
         let bytes = &mut bytes;
         let message = match bytes.try_get_u8()? {
-            1 => Self::Joined { world: bytes.try_get_u32_le()?, subflows: bytes.try_get_u16_le()? },
+            1 => Self::Joined {
+                world: bytes.try_get_u32_le()?,
+                subflows: bytes.try_get_u16_le()?,
+                pinned: bytes.try_get_u16_le()?,
+            },
             2 => Self::Heartbeat(get_progress(bytes)?),
             3 => Self::Dead { rank: get_rank(bytes, world)?, cause: get_cause(bytes)? },
             4 => Self::Abort(AbortReason::get(bytes, world)?),
@@ -241,7 +247,7 @@ mod tests {
         ];
         let oldest = OldestOperation { number: 3, signature: Signature([1, u64::MAX]) };
         let mut messages = vec![
-            Message::Joined { world: 11, subflows: 2 },
+            Message::Joined { world: 11, subflows: 2, pinned: 3 },
             Message::Heartbeat(Progress::default()),
             Message::Heartbeat(Progress { posted: 7, oldest: Some(oldest), waiting: true }),
             Message::Goodbye(Departure { reason: None }),

@@ -12,6 +12,7 @@
 //! | `accept`, `hello`, `waiting` | from a stranger's connection to one that belongs to a session |
 //! | `dial` | the connecting side |
 //! | `session`, `opening` | [`SessionConfig`], [`Session`], and how all ranks come to have it |
+//! | `pinned` | connections pinned to paths, also in the place of dead ones |
 //! | `handle`, `status`, `progress` | [`Control`]: what the data path sees and says |
 //! | `driver`, `link`, `message` | the task of a session, its connections, what goes over them |
 //! | `mesh`, `heartbeat`, `membership` | the decisions, without I/O and clock |
@@ -33,6 +34,7 @@ mod membership;
 mod mesh;
 mod message;
 mod opening;
+mod pinned;
 mod progress;
 mod rank_set;
 mod reason;
@@ -46,6 +48,7 @@ pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
 pub use event::Event;
 pub use failure::{DeathCause, Departure, Failure};
 pub use handle::{AgreeError, Control, Survivors};
+pub use pinned::{PinnedPorts, PinnedSockets, Redialer};
 pub use progress::{OldestOperation, PeerProgress, Progress};
 pub use reason::AbortReason;
 pub use session::{

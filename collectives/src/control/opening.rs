@@ -15,11 +15,16 @@ use tokio::time::Instant;
 use super::dial::{Dial, DialError, LastError, take_error};
 use super::hello::{Hello, Purpose};
 use super::mesh::Mesh;
+use super::pinned::{PinnedOpening, PinnedSockets};
 use super::session::{MissingRank, Parent, SessionConfig, SessionError};
 use super::shared::Shared;
 
 /// The data sockets of each peer.
-pub(super) type DataSockets = Vec<(Rank, Vec<socket2::Socket>)>;
+#[derive(Debug, Default)]
+pub(super) struct DataSockets {
+    pub(super) data: Vec<(Rank, Vec<socket2::Socket>)>,
+    pub(super) pinned: Vec<PinnedSockets>,
+}
 
 /// A dial that has ended.
 #[derive(Debug)]
@@ -37,6 +42,7 @@ pub(super) struct Opening {
     addresses: Vec<Vec<SocketAddr>>,
     local_ports: Vec<u16>,
     data: BTreeMap<Rank, Vec<Option<TcpStream>>>,
+    pub(super) pinned: PinnedOpening,
     errors: BTreeMap<Rank, LastError>,
     /// Dropping it ends all dials.
     dials: JoinSet<()>,
@@ -65,6 +71,7 @@ impl Opening {
             addresses: config.peers,
             local_ports: config.local_ports,
             data: config.data.iter().map(slots).collect(),
+            pinned: PinnedOpening::new(config.pinned),
             errors: BTreeMap::new(),
             dials: JoinSet::new(),
             dialed,
@@ -96,10 +103,18 @@ impl Opening {
         }
     }
 
+    /// Makes this rank's own connections with a rank that has joined.
+    pub(super) fn dial_pinned(&mut self, peer: Rank, shared: &Arc<Shared>) {
+        for index in 0..self.pinned.count(peer) {
+            self.dial(peer, Purpose::Pinned { index }, shared);
+        }
+    }
+
     pub(super) fn dial(&mut self, peer: Rank, purpose: Purpose, shared: &Arc<Shared>) {
         let local_port = match purpose {
             Purpose::Control => None,
             Purpose::Data { index } => self.local_ports.get(usize::from(index)).copied(),
+            Purpose::Pinned { index } => self.pinned.port(peer, index),
         };
         let dial = Dial {
             hello: Hello { session: self.session, from: self.me, to: peer, purpose },
@@ -139,16 +154,20 @@ impl Opening {
                 .data
                 .iter()
                 .all(|(&rank, slots)| mesh.is_gone(rank) || slots.iter().all(Option::is_some))
+            && self.pinned.ranks().all(|rank| mesh.is_gone(rank) || self.pinned.is_complete(rank))
     }
 
     /// What to say when the time is over.
     pub(super) fn timed_out(&self, mesh: &Mesh) -> SessionError {
         let mut missing: Vec<MissingRank> =
             mesh.missing().map(|rank| self.missing_rank(rank, false)).collect();
-        for (&rank, slots) in &self.data {
-            if mesh.is_joined(rank) && slots.iter().any(Option::is_none) {
-                missing.push(self.missing_rank(rank, true));
-            }
+        let some = |rank: &Rank| {
+            let slots = self.data.get(rank);
+            slots.is_some_and(|slots| slots.iter().any(Option::is_none))
+                || !self.pinned.is_complete(*rank)
+        };
+        for rank in self.world.ranks().filter(|&rank| mesh.is_joined(rank)).filter(some) {
+            missing.push(self.missing_rank(rank, true));
         }
         missing.sort_by_key(|missing| missing.rank);
         if missing.is_empty() {
@@ -176,7 +195,7 @@ impl Opening {
 
     /// Ends the opening with all data sockets.
     pub(super) fn succeed(self) {
-        let mut data = DataSockets::new();
+        let mut data = Vec::new();
         for (rank, slots) in self.data {
             let sockets: Result<Vec<_>, _> = slots
                 .into_iter()
@@ -191,6 +210,10 @@ impl Opening {
                 }
             }
         }
-        let _ = self.report.send(Ok(data));
+        let result = match self.pinned.finish() {
+            Ok(pinned) => Ok(DataSockets { data, pinned }),
+            Err((rank, source)) => Err(SessionError::Handover { rank, source }),
+        };
+        let _ = self.report.send(result);
     }
 }

@@ -11,6 +11,7 @@ use onepath_topology::{Rank, WorldSize};
 use super::dial::DialError;
 use super::failure::{DeathCause, Departure};
 use super::handle::{Control, named};
+use super::pinned::{MAX_PINNED, PinnedPorts, PinnedSockets, Redialer};
 use crate::bootstrap::secret::{Trust, UntrustedAddress};
 
 /// How long a rank may be silent before it is dead, unless said otherwise.
@@ -41,6 +42,8 @@ pub struct SessionConfig {
     pub peers: Vec<Vec<SocketAddr>>,
     /// How many subflows there are to be with which peer; both sides say the same.
     pub data: Vec<(Rank, u16)>,
+    /// The connections that each rank makes itself, for its own sending.
+    pub pinned: Vec<PinnedPorts>,
     /// Local ports of the subflows that this rank connects, by the subflow's index, the same for
     /// every peer; those beyond the list are automatic.
     pub local_ports: Vec<u16>,
@@ -59,6 +62,10 @@ pub struct Session {
     /// The connected data sockets of each peer in [`SessionConfig::data`], by subflow: not
     /// blocking, nothing read from them, without Nagle's delay.
     pub data: Vec<(Rank, Vec<socket2::Socket>)>,
+    /// The pinned connections with each peer in [`SessionConfig::pinned`].
+    pub pinned: Vec<PinnedSockets>,
+    /// Makes pinned connections in the place of dead ones.
+    pub redialer: Redialer,
     /// The handle on its control plane.
     pub control: Control,
 }
@@ -147,8 +154,8 @@ pub enum SessionError {
     },
     /// Subflows to oneself, twice to one peer, or too many.
     #[error(
-        "data asks for {subflows} subflows with rank {rank}: each other rank can be given once, \
-         with at most {MAX_SUBFLOWS}"
+        "data or pinned asks for {subflows} subflows with rank {rank}: each other rank can be \
+         given once, with at most {MAX_SUBFLOWS}"
     )]
     Subflows {
         /// The rank.
@@ -265,7 +272,8 @@ impl SessionConfig {
             return Err(SessionError::NoSuchRank { field: "me", rank: self.me, world });
         }
         self.check_data()?;
-        for rank in world.ranks().filter(|&rank| rank < self.me) {
+        let pinned = |rank: &Rank| self.pinned.iter().any(|pinned| pinned.rank == *rank);
+        for rank in world.ranks().filter(|rank| *rank < self.me || pinned(rank)) {
             let addresses = &self.peers[rank.index()];
             let first = addresses.first().ok_or(SessionError::NoAddress { rank })?;
             let trusted = |address: &SocketAddr| trust.check_address(address.ip()).is_ok();
@@ -288,6 +296,16 @@ impl SessionConfig {
                 return Err(SessionError::Subflows { rank, subflows });
             }
         }
+        let mut seen = BTreeSet::from([self.me]);
+        for PinnedPorts { rank, ports } in &self.pinned {
+            let rank = *rank;
+            if !self.world.contains(rank) {
+                return Err(SessionError::NoSuchRank { field: "pinned", rank, world: self.world });
+            }
+            if ports.len() > usize::from(MAX_PINNED) || !seen.insert(rank) {
+                return Err(SessionError::Subflows { rank, subflows: ports.len() as u16 });
+            }
+        }
         Ok(())
     }
 }
@@ -305,6 +323,7 @@ mod tests {
             world,
             peers: vec![vec![address]; 3],
             data: vec![(Rank::new(0), 2), (Rank::new(1), 1)],
+            pinned: Vec::new(),
             local_ports: Vec::new(),
             silence: DEFAULT_SILENCE,
             deadline: Duration::from_secs(1),

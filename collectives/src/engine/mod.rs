@@ -52,6 +52,8 @@ pub(crate) struct EngineConfig {
     pub(crate) tuning: Tuning,
     pub(crate) algorithm: Option<Algorithm>,
     pub(crate) scratch_limit: usize,
+    /// The largest chunk, where it is not for the tuning alone to say.
+    pub(crate) chunk_limit: Option<usize>,
     pub(crate) idle: IdlePolicy,
     pub(crate) operation_timeout: Duration,
     pub(crate) late_warning: Duration,
@@ -157,6 +159,9 @@ impl Engine {
         let choose = |call: &Call| choose(config, call);
         let planned = self.plans.get(request, config.algorithm, choose, shape, limit);
         let Planned { algorithm, plan } = planned;
+        let chunk_bytes = Tuning::chunk_bytes(request.call().as_ref(), algorithm);
+        let chunk_bytes = chunk_bytes.min(self.config.chunk_limit.unwrap_or(usize::MAX));
+        self.transport.assign(plan, chunk_bytes);
         let call = request.description(algorithm);
         let scratch = self.scratch.take(plan.scratch_bytes);
         let buffers = request.buffers;
@@ -171,7 +176,7 @@ impl Engine {
             plan,
             memory: Memory::new(buffers.input, buffers.output, scratch),
             kernel: Some(kernel),
-            chunk_bytes: Tuning::chunk_bytes(request.call().as_ref(), algorithm),
+            chunk_bytes,
             now,
         };
         // SAFETY: the caller vouches for its buffers; the scratch buffer belongs to the pool,

@@ -6,7 +6,7 @@ use onepath_transport::plan::Plan;
 
 use crate::algorithm::{self, Algorithm, Call, Shape};
 
-use super::request::Request;
+use super::request::{Request, Target};
 
 /// Shapes that are kept; the least recently used one makes room.
 const KEPT: usize = 64;
@@ -25,22 +25,24 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct PlanCache {
     entries: Vec<Entry>,
-    single: Plan,
+    /// Of transfers: to receive and to send.
+    singles: [Plan; 2],
     clock: u64,
     /// The entry that was used last.
     last: usize,
 }
 
 /// A plan with the algorithm that it follows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Planned<'a> {
     pub(super) algorithm: Algorithm,
-    pub(super) plan: &'a Plan,
+    /// May be changed only in its shares.
+    pub(super) plan: &'a mut Plan,
 }
 
 impl PlanCache {
     pub(super) fn new() -> Self {
-        Self { entries: Vec::with_capacity(KEPT), single: Plan::default(), clock: 0, last: 0 }
+        Self { entries: Vec::with_capacity(KEPT), singles: Default::default(), clock: 0, last: 0 }
     }
 
     /// Forgets every choice, because the tables behind them have changed.
@@ -59,8 +61,9 @@ impl PlanCache {
         scratch_limit: usize,
     ) -> Planned<'_> {
         let Some(call) = request.call() else {
-            request.point_to_point(&mut self.single);
-            return Planned { algorithm: Algorithm::Direct, plan: &self.single };
+            let plan = &mut self.singles[usize::from(matches!(request.target, Target::Send(_)))];
+            request.point_to_point(plan);
+            return Planned { algorithm: Algorithm::Direct, plan };
         };
         self.clock += 1;
         let is_it = |entry: &Entry| entry.call == call && entry.wanted == wanted;
@@ -78,7 +81,7 @@ impl PlanCache {
         self.last = at;
         let entry = &mut self.entries[at];
         entry.used = self.clock;
-        Planned { algorithm: entry.algorithm, plan: &entry.plan }
+        Planned { algorithm: entry.algorithm, plan: &mut entry.plan }
     }
 
     /// An entry to be filled: a new one, or the least recently used with its capacity.

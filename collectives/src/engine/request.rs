@@ -71,8 +71,9 @@ impl Request {
         }
     }
 
-    /// The plan of a transfer: one flow.
+    /// The plan of a transfer: one flow. If the one before was alike, its shares stay.
     pub(super) fn point_to_point(&self, plan: &mut Plan) {
+        let before = plan.sends.pop();
         plan.prologue.clear();
         plan.sends.clear();
         plan.receives.clear();
@@ -90,6 +91,9 @@ impl Request {
                 let placement = Placement::Store;
                 plan.receives.push(ReceiveFlow { step, peer, tag, target, placement, after });
             }
+        }
+        if before.as_ref() != plan.sends.last() {
+            plan.shares.clear();
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod failures;
 mod opening;
+mod pinned;
 mod strangers;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -66,6 +67,7 @@ fn config(me: usize, peers: Vec<Vec<SocketAddr>>) -> SessionConfig {
         world: WorldSize::new(peers.len() as u64).expect("a world size"),
         peers,
         data: Vec::new(),
+        pinned: Vec::new(),
         local_ports: Vec::new(),
         silence: DEFAULT_SILENCE,
         deadline: LIMIT,

@@ -7,4 +7,5 @@ mod cases;
 mod groups;
 mod large;
 mod many;
+mod pinned;
 mod transfers;

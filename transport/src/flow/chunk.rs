@@ -41,6 +41,12 @@ impl OutgoingChunk {
         }
     }
 
+    /// The same chunk with its payload read from `data`, which holds a copy of it.
+    pub(crate) fn copied_to(mut self, data: *const u8) -> Self {
+        self.data = data;
+        self
+    }
+
     /// The payload.
     ///
     /// # Safety

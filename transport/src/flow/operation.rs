@@ -3,6 +3,7 @@
 use onepath_topology::{Nanos, Rank};
 
 use crate::plan::{After, FlowTag, Kernel, LocalAction, Placement, ReceiveFlow, SendFlow, Span};
+use crate::share::Share;
 use crate::wire::{OperationId, Signature};
 
 use super::chunk::{Combine, IncomingChunk, OutgoingChunk};
@@ -37,6 +38,7 @@ pub(super) struct Operation {
     /// Indices of `receives` sorted by peer and tag.
     by_peer: Vec<u32>,
     epilogue: Vec<LocalAction>,
+    shares: Vec<Share>,
     bits: ChunkBits,
     open_flows: usize,
 }
@@ -55,6 +57,7 @@ impl Operation {
             receives: Vec::new(),
             by_peer: Vec::new(),
             epilogue: Vec::new(),
+            shares: Vec::new(),
             bits: ChunkBits::new(),
             open_flows: 0,
         }
@@ -80,6 +83,8 @@ impl Operation {
         self.by_peer.clear();
         self.epilogue.clear();
         self.epilogue.extend_from_slice(&plan.epilogue);
+        self.shares.clear();
+        self.shares.extend_from_slice(plan.shares.list());
         let chunk = posting.chunk_bytes;
         for &flow in &plan.sends {
             let progress = Progress::new(flow.source.length, chunk, &mut self.bits);
@@ -153,16 +158,23 @@ impl Operation {
 
     /// The next chunk of send `index`, if its gates are open; and whether it is the flow's last.
     pub(super) fn pull(&mut self, slot: Slot, index: u32) -> Option<(OutgoingChunk, bool)> {
-        let send = &self.sends[index as usize];
-        let (flow, offset) = (send.flow, send.pulled);
+        let offset = self.sends[index as usize].pulled;
+        let chunk = self.chunk_at(slot, index, offset)?;
+        let send = &mut self.sends[index as usize];
+        send.pulled += chunk.length;
+        Some((chunk, send.pulled == send.flow.source.length))
+    }
+
+    /// The chunk of send `index` that begins at `offset`, if its gates are open.
+    pub(super) fn chunk_at(&self, slot: Slot, index: u32, offset: usize) -> Option<OutgoingChunk> {
+        let flow = self.sends[index as usize].flow;
         let length = self.chunk_bytes.min(flow.source.length - offset);
         if !self.gates_open(flow.after, flow.source, offset + length) {
             return None;
         }
         // SAFETY: the span was checked in `begin`, offset is below its length.
         let data = unsafe { self.memory.address(flow.source, offset) }.cast_const();
-        self.sends[index as usize].pulled += length;
-        let chunk = OutgoingChunk {
+        Some(OutgoingChunk {
             slot,
             send: index,
             operation: self.id,
@@ -171,8 +183,17 @@ impl Operation {
             signature: self.signature,
             data,
             length,
-        };
-        Some((chunk, offset + length == flow.source.length))
+        })
+    }
+
+    /// Bytes of send `index`.
+    pub(super) fn send_bytes(&self, index: u32) -> usize {
+        self.sends[index as usize].flow.source.length
+    }
+
+    /// Which bytes of the sends take which path.
+    pub(super) fn shares(&self) -> &[Share] {
+        &self.shares
     }
 
     /// Notes that a pulled chunk has left; whether its flow is now complete.
@@ -201,6 +222,12 @@ impl Operation {
             .binary_search_by_key(&wanted, |&i| key(&self.receives[i as usize].flow))
             .ok()?;
         Some(self.by_peer[at])
+    }
+
+    /// Whether the chunk at `offset` of receive `index` has been placed.
+    pub(super) fn has_chunk(&self, index: u32, offset: u64) -> bool {
+        let progress = &self.receives[index as usize].progress;
+        usize::try_from(offset).is_ok_and(|at| progress.has(at, self.chunk_bytes, &self.bits))
     }
 
     /// Whether a chunk `offset..offset + length` of receive `index` is one that the peer may send.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use onepath_topology::{Nanos, Rank, WorldSize};
 
 use crate::plan::{After, FlowTag, Kernel, Plan, Span};
+use crate::share::Share;
 use crate::wire::{ChunkHeader, OperationId, Signature};
 
 use super::chunk::{IncomingChunk, OutgoingChunk};
@@ -169,6 +170,8 @@ pub struct FlowTable {
     expected: Vec<u32>,
     /// Collectives below this number have been posted.
     next_collective: u64,
+    /// Per peer: receiving transfers below this number have been posted.
+    next_transfers: Vec<u64>,
 }
 
 impl FlowTable {
@@ -181,6 +184,7 @@ impl FlowTable {
             active: Vec::with_capacity(MAX_IN_FLIGHT),
             expected: vec![0; world.get()],
             next_collective: 0,
+            next_transfers: vec![0; world.get()],
         }
     }
 
@@ -199,6 +203,9 @@ impl FlowTable {
         self.active.push(slot);
         for peer in self.operations[free].receive_peers() {
             self.expected[peer.index()] += 1;
+            if posting.id.is_point_to_point() {
+                self.next_transfers[peer.index()] = posting.id.number() + 1;
+            }
         }
         if !posting.id.is_point_to_point() {
             self.next_collective = posting.id.number() + 1;
@@ -221,6 +228,22 @@ impl FlowTable {
             queue.0.pop_front();
         }
         Some(chunk)
+    }
+
+    /// Which bytes of an operation's sends take which path, sorted by send and offset.
+    pub fn shares(&self, slot: Slot) -> &[Share] {
+        self.operations[slot.at()].shares()
+    }
+
+    /// Bytes of send flow `index` of an operation.
+    pub fn send_bytes(&self, slot: Slot, index: u32) -> usize {
+        self.operations[slot.at()].send_bytes(index)
+    }
+
+    /// The chunk of send flow `index` that begins at `offset`, unless its gates are closed: for a
+    /// transport that cuts flows itself. Each chunk is to be sent once, and told by `sent`.
+    pub fn chunk_at(&self, slot: Slot, index: u32, offset: usize) -> Option<OutgoingChunk> {
+        self.operations[slot.at()].chunk_at(slot, index, offset)
     }
 
     /// Notes that a pulled chunk has left and its memory may be written again.
@@ -268,6 +291,23 @@ impl FlowTable {
         })
     }
 
+    /// Whether a chunk that was sent again has been placed before, in an operation that may have
+    /// ended since.
+    pub fn is_placed(&self, peer: Rank, header: &ChunkHeader) -> bool {
+        let id = header.operation;
+        if let Some(slot) = self.find(peer, id) {
+            let operation = &self.operations[slot.at()];
+            let receive = operation.find(peer, header.tag);
+            return receive.is_some_and(|index| operation.has_chunk(index, header.offset));
+        }
+        let posted = if id.is_point_to_point() {
+            self.next_transfers[peer.index()]
+        } else {
+            self.next_collective
+        };
+        id.number() < posted
+    }
+
     /// Notes that a matched chunk has been placed.
     pub fn received(&mut self, peer: Rank, chunk: &IncomingChunk) {
         if self.operations[chunk.slot.at()].received(chunk) {
@@ -279,6 +319,11 @@ impl FlowTable {
     /// Whether bytes from `peer` are expected by an operation in flight.
     pub fn expects(&self, peer: Rank) -> bool {
         self.expected[peer.index()] > 0
+    }
+
+    /// How many receive flows from `peer` are not complete.
+    pub fn expected_flows(&self, peer: Rank) -> u32 {
+        self.expected[peer.index()]
     }
 
     /// Whether the operation has ended.

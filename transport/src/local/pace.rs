@@ -111,7 +111,7 @@ mod tests {
     fn the_way_in_use_follows_what_both_cost() {
         let mut pace = Pace::new(SlotCopy::Measured);
         assert!(streamed(&mut pace, 4_000, 4, 4) <= 4);
-        assert!(streamed(&mut pace, 4_000, 15, 5) >= 96);
+        assert!(streamed(&mut pace, 4_000, 25, 5) >= 96);
         assert!(streamed(&mut pace, 4_000, 4, 5) <= 4);
     }
 

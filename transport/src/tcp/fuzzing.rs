@@ -1,4 +1,5 @@
-//! The receiving half of a subflow over any bytes, without a socket.
+//! The receiving half of a subflow over any bytes: an ordinary one without a socket, a pinned one
+//! over a pair of connected sockets.
 //!
 //! For the fuzz targets; no part of the API.
 
@@ -12,6 +13,7 @@ use crate::plan::{After, BufferId, FlowTag, Kernel, Placement, Plan, ReceiveFlow
 use crate::wire::{OperationId, Signature};
 use crate::{Activity, TransportError};
 
+use super::pinned::fuzzing::Receiving;
 use super::receive::Receiver;
 
 /// The sender of everything.
@@ -32,18 +34,30 @@ pub const ADDED: usize = 1;
 /// The tag that waits for [`ADDED`].
 pub const GATED: usize = 2;
 
-/// One operation that receives, on one subflow.
+/// One operation that receives.
 #[derive(Debug)]
-pub struct Subflow {
-    receiver: Receiver,
+struct Posted {
     table: FlowTable,
     slot: Slot,
     output: Vec<u8>,
 }
 
-impl Subflow {
-    /// Posts the operation, on an output of bytes `fill`.
-    pub fn new(staging_bytes: usize, fill: u8) -> Self {
+/// The operation, on one subflow.
+#[derive(Debug)]
+pub struct Subflow {
+    receiver: Receiver,
+    posted: Posted,
+}
+
+/// The operation, on one subflow that is pinned to a path.
+#[derive(Debug)]
+pub struct PinnedSubflow {
+    receiving: Receiving,
+    posted: Posted,
+}
+
+impl Posted {
+    fn new(fill: u8) -> Self {
         let world = WorldSize::new(2).expect("two ranks are a world");
         let mut output = vec![fill; OUTPUT_BYTES];
         let mut table = FlowTable::new(world);
@@ -61,24 +75,55 @@ impl Subflow {
         // SAFETY: the vector is never resized and lives as long as the table beside it; `output`
         // and `receive` borrow the two in turn; `add` is a kernel of 4-byte elements.
         let slot = unsafe { table.post(&posting) }.expect("the plan fits its buffers");
-        Self { receiver: Receiver::new(staging_bytes), table, slot, output }
+        Self { table, slot, output }
+    }
+}
+
+impl PinnedSubflow {
+    /// Posts the operation, on an output of bytes `fill`.
+    pub fn new(staging_bytes: usize, fill: u8) -> io::Result<Self> {
+        Ok(Self { receiving: Receiving::new(staging_bytes)?, posted: Posted::new(fill) })
+    }
+
+    /// Receives `bytes`, which must fit into a socket, until nothing moves; how many chunks it
+    /// acknowledges then.
+    pub fn receive(&mut self, bytes: &[u8]) -> Result<u64, TransportError> {
+        self.receiving.receive(PEER, bytes, &mut self.posted.table)
+    }
+
+    /// The output buffer as it is.
+    pub fn output(&self) -> &[u8] {
+        &self.posted.output
+    }
+
+    /// Whether every byte of the operation has come.
+    pub fn is_complete(&self) -> bool {
+        self.posted.table.is_complete(self.posted.slot)
+    }
+}
+
+impl Subflow {
+    /// Posts the operation, on an output of bytes `fill`.
+    pub fn new(staging_bytes: usize, fill: u8) -> Self {
+        Self { receiver: Receiver::new(staging_bytes), posted: Posted::new(fill) }
     }
 
     /// Receives `bytes` in reads of at most `most` of them (at least 1) until nothing moves.
     pub fn receive(&mut self, bytes: &[u8], most: usize) -> Result<(), TransportError> {
         let mut pieces = Pieces { bytes, most: most.max(1) };
-        while self.receiver.poll(PEER, &mut pieces, &mut self.table)? == Activity::Moved {}
+        let table = &mut self.posted.table;
+        while self.receiver.poll(PEER, &mut pieces, table)? == Activity::Moved {}
         Ok(())
     }
 
     /// The output buffer as it is.
     pub fn output(&self) -> &[u8] {
-        &self.output
+        &self.posted.output
     }
 
     /// Whether every byte of the operation has come.
     pub fn is_complete(&self) -> bool {
-        self.table.is_complete(self.slot)
+        self.posted.table.is_complete(self.posted.slot)
     }
 }
 

@@ -7,11 +7,13 @@
 //! |---|---|
 //! | `send` | the sending half of a subflow: header and payload in one gathered write |
 //! | `receive` | the receiving half: staging, matching, direct placement |
+//! | [`pinned`] | subflows pinned to paths, with failover |
 //! | `options` | socket options |
 //! | `fuzzing` | the receiving half over any bytes, for the fuzz targets |
 #[doc(hidden)]
 pub mod fuzzing;
 mod options;
+pub mod pinned;
 mod receive;
 mod send;
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 use onepath_topology::Rank;
 
 use crate::flow::{FlowTable, IncomingChunk, Match};
-use crate::wire::{ChunkHeader, ChunkKind, HEADER_BYTES};
+use crate::wire::{ChunkHeader, ChunkKind, HEADER_BYTES, WireError};
 use crate::{Activity, TransportError};
 
 /// Reads of one poll, so that sending gets its turn.
@@ -101,10 +101,16 @@ impl Receiver {
                     };
                     let header = ChunkHeader::decode(bytes)
                         .map_err(|problem| TransportError::Protocol { peer, problem })?;
+                    let kind = bytes[3];
                     self.staged.start += HEADER_BYTES;
                     used = true;
-                    if header.kind == ChunkKind::Data {
-                        self.state = State::Held(header);
+                    match header.kind {
+                        ChunkKind::Data => self.state = State::Held(header),
+                        ChunkKind::Acknowledgement => {}
+                        ChunkKind::Resent | ChunkKind::Lost | ChunkKind::Probe => {
+                            let problem = WireError::Kind { found: kind };
+                            return Err(TransportError::Protocol { peer, problem });
+                        }
                     }
                 }
                 State::Held(header) => match table.match_chunk(peer, &header) {

@@ -81,6 +81,8 @@ impl RankEnd {
 
     pub(crate) fn post_as(&mut self, id: OperationId, plan: &Plan, mut buffers: Buffers) -> Call {
         buffers.scratch.resize(plan.scratch_bytes, 0);
+        let plan = &mut plan.clone();
+        self.transport.assign(plan, self.chunk_bytes);
         let posting = Posting {
             id,
             signature: self.signature,

@@ -51,7 +51,8 @@ pub(crate) fn mixed(ranks: usize) -> World {
         }
     }
     let tcps = tcp_between(ranks, 2, |a, b| !together(a, b));
-    let routers = locals.into_iter().zip(tcps).map(|(local, tcp)| Router::new(local, Some(tcp)));
+    let routers =
+        locals.into_iter().zip(tcps).map(|(local, tcp)| Router::new(local, Some(tcp.into())));
     routers.map(|r| Box::new(r) as Box<dyn Transport>).collect()
 }
 
