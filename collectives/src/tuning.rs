@@ -5,8 +5,8 @@ use onepath_topology::{Bytes, WorldSize};
 use crate::algorithm::cost::Model;
 use crate::algorithm::{Algorithm, Call, Class, CostTable};
 
-/// Chunks of large messages: whole multiples of the 64 KiB segments of a loopback device. Each costs
-/// a header and a match; what is reduced from cache is the staging buffer, not the chunk.
+/// Chunks of large messages: whole multiples of the 64 KiB segments of a loopback device. Each
+/// costs a header and a match; what is reduced from cache is the staging buffer, not the chunk.
 const CHUNK_BYTES: usize = 512 << 10;
 
 /// The choices of one communicator, the same on all its ranks.

@@ -206,6 +206,7 @@ fn a_peer_that_posts_late_kills_no_path() {
 }
 
 /// The port of rank 1 at the end of a path.
+#[expect(clippy::unnecessary_wraps, reason = "as `Wiring` wants it")]
 fn port(path: usize) -> Option<u16> {
     Some(40_100 + path as u16)
 }
