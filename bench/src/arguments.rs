@@ -81,10 +81,10 @@ pub(crate) struct CommonArguments {
     #[arg(long, value_parser = value_parser!(u32).range(1..=MAX_RANKS))]
     pub(crate) ranks: Option<u32>,
     /// How bytes travel: auto, tcp or local (shared memory)
-    #[arg(long, default_value = "auto")]
+    #[arg(long, env = "ONEPATH_TRANSPORT", default_value = "auto")]
     pub(crate) transport: TransportKind,
     /// TCP connections to each peer [default: the library's]
-    #[arg(long, value_parser = value_parser!(u16).range(1..=16))]
+    #[arg(long, env = "ONEPATH_SUBFLOWS", value_parser = value_parser!(u16).range(1..=16))]
     pub(crate) subflows: Option<u16>,
     /// Iterations that are timed [default: by time, or the peers' with --format peers]
     #[arg(long, value_parser = value_parser!(u32).range(1..=i64::from(MAX_ITERATIONS)))]
@@ -130,7 +130,7 @@ pub(crate) struct DataArguments {
     #[command(flatten)]
     pub(crate) common: CommonArguments,
     /// ring, halving-doubling, direct, tree or one-shot [default: by the cost table]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, env = "ONEPATH_ALGORITHM", value_name = "NAME")]
     pub(crate) algorithm: Option<Algorithm>,
     /// Cost table to choose the algorithm by: measure, model or a file [default: measure]
     #[arg(long, value_name = "FILE")]

@@ -96,7 +96,12 @@ impl Recorder {
         let path = folder.join(format!("onepath-rank-{me}-process-{}.txt", std::process::id()));
         let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
         if let Err(error) = written {
-            eprintln!("onepath: cannot write the flight record {}: {error}", path.display());
+            let path = path.display();
+            // Nobody may be reading any more, which is no reason to panic.
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("onepath: cannot write the flight record {path}: {error}\n"),
+            );
         }
     }
 

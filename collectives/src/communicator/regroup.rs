@@ -20,6 +20,9 @@ pub enum SplitError {
     /// The ranks of one color could not connect.
     #[error(transparent)]
     Connect(#[from] BuildError),
+    /// There is no control plane by which several ranks could connect.
+    #[error("a communicator over a transport of the caller's cannot be split")]
+    NoControl,
 }
 
 /// Why the survivors could not go on.
@@ -60,6 +63,7 @@ impl Communicator {
                 let session = group.derive("split", &[number, u64::from(color)]);
                 Ok(Some(self.regroup(group, &members, session)?))
             }
+            None if members.len() > 1 => Err(SplitError::NoControl),
             _ => Ok(Some(Self::alone())),
         }
     }

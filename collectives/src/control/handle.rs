@@ -18,6 +18,9 @@ use super::progress::{PeerProgress, Progress};
 use super::reason::AbortReason;
 use super::status::Status;
 
+/// A time-out beyond this is this: sums with the present must stay representable.
+pub(super) const FOR_EVER: Duration = Duration::from_hours(100 * 365 * 24);
+
 /// How much longer than its deadline an answer of the control thread is waited for.
 const ANSWER_SLACK: Duration = Duration::from_secs(5);
 
@@ -237,7 +240,8 @@ impl Control {
     pub fn agree(&self, deadline: Duration) -> Result<Survivors, AgreeError> {
         let _one = self.0.agreeing.lock().unwrap_or_else(PoisonError::into_inner);
         let (answer, answered) = bounded(1);
-        let request = AgreeRequest { limit: deadline, deadline: Instant::now() + deadline, answer };
+        let until = Instant::now() + deadline.min(FOR_EVER);
+        let request = AgreeRequest { limit: deadline, deadline: until, answer };
         if self.0.commands.try_send(Command::Agree(request)).is_err() {
             return Err(self.ended());
         }

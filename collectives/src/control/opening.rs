@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::dial::{Dial, DialError, LastError, take_error};
+use super::handle::FOR_EVER;
 use super::hello::{Hello, Purpose};
 use super::mesh::Mesh;
 use super::pinned::{PinnedOpening, PinnedSockets};
@@ -77,7 +78,7 @@ impl Opening {
             dialed,
             report,
             limit: config.deadline,
-            deadline: Instant::now() + config.deadline,
+            deadline: Instant::now() + config.deadline.min(FOR_EVER),
             parent: config.parent,
             told_ready: false,
         }

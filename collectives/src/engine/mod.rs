@@ -291,6 +291,9 @@ impl Engine {
 
     /// Drives and releases everything that is in flight.
     pub(crate) fn finish_all(&mut self) -> Result<(), CollectiveError> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
         let mut idle = Idle::new(self.config.idle);
         while self.table.pending().next().is_some() {
             if self.progress()? == Activity::Moved {

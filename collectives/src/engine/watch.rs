@@ -1,5 +1,6 @@
 //! Dead ranks, late ranks, time-outs: what no connection shows.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use onepath_topology::{Nanos, Rank, WorldSize};
@@ -110,7 +111,10 @@ impl Watch {
             let late = self.late(config.world, id).unwrap_or(missing);
             self.warned = Some(id);
             let me = config.me;
-            eprintln!("onepath: rank {me} has waited {age} in {call}; late: {}", names(&late));
+            let late = names(&late);
+            let text = format_args!("onepath: rank {me} has waited {age} in {call}; late: {late}");
+            // Nobody may be reading any more, which is no reason to panic.
+            let _ = writeln!(std::io::stderr(), "{text}");
         }
         None
     }

@@ -15,6 +15,8 @@ mod memory;
 mod operation;
 mod progress;
 mod table;
+#[cfg(test)]
+mod table_tests;
 
 pub use chunk::{IncomingChunk, OutgoingChunk};
 pub use memory::Memory;

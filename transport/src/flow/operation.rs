@@ -23,6 +23,8 @@ struct Send {
 struct Receive {
     flow: ReceiveFlow,
     progress: Progress,
+    /// Bit of the first chunk in `Operation::claims`.
+    first_claim: usize,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(super) struct Operation {
     epilogue: Vec<LocalAction>,
     shares: Vec<Share>,
     bits: ChunkBits,
+    /// One bit for each chunk to be received that somebody is placing.
+    claims: Vec<u64>,
     open_flows: usize,
 }
 
@@ -59,6 +63,7 @@ impl Operation {
             epilogue: Vec::new(),
             shares: Vec::new(),
             bits: ChunkBits::new(),
+            claims: Vec::new(),
             open_flows: 0,
         }
     }
@@ -90,10 +95,14 @@ impl Operation {
             let progress = Progress::new(flow.source.length, chunk, &mut self.bits);
             self.sends.push(Send { flow, pulled: 0, progress });
         }
+        let mut chunks = 0;
         for &flow in &plan.receives {
             let progress = Progress::new(flow.target.length, chunk, &mut self.bits);
-            self.receives.push(Receive { flow, progress });
+            self.receives.push(Receive { flow, progress, first_claim: chunks });
+            chunks += flow.target.length.div_ceil(chunk);
         }
+        self.claims.clear();
+        self.claims.resize(chunks.div_ceil(64), 0);
         self.by_peer.extend(0..plan.receives.len() as u32);
         let receives = &self.receives;
         self.by_peer.sort_unstable_by_key(|&i| key(&receives[i as usize].flow));
@@ -230,7 +239,8 @@ impl Operation {
         usize::try_from(offset).is_ok_and(|at| progress.has(at, self.chunk_bytes, &self.bits))
     }
 
-    /// Whether a chunk `offset..offset + length` of receive `index` is one that the peer may send.
+    /// Whether a chunk `offset..offset + length` of receive `index` is one that the peer may send:
+    /// one of the flow's, neither placed nor being placed.
     pub(super) fn is_chunk(&self, index: u32, offset: u64, length: usize) -> bool {
         let receive = &self.receives[index as usize];
         let total = receive.flow.target.length;
@@ -241,6 +251,28 @@ impl Operation {
             && offset.is_multiple_of(self.chunk_bytes)
             && length == self.chunk_bytes.min(total - offset)
             && !receive.progress.has(offset, self.chunk_bytes, &self.bits)
+            && {
+                let (word, bit) = self.claim_of(index, offset);
+                self.claims[word] & bit == 0
+            }
+    }
+
+    fn claim_of(&self, index: u32, offset: usize) -> (usize, u64) {
+        let at = self.receives[index as usize].first_claim + offset / self.chunk_bytes;
+        (at / 64, 1 << (at % 64))
+    }
+
+    /// The chunk has one who places it: a second one would write to memory that may have been
+    /// handed back after the first.
+    pub(super) fn claim(&mut self, chunk: &IncomingChunk) {
+        let (word, bit) = self.claim_of(chunk.receive, chunk.offset);
+        self.claims[word] |= bit;
+    }
+
+    /// Whoever placed the chunk will never do so again.
+    pub(super) fn unclaim(&mut self, chunk: &IncomingChunk) {
+        let (word, bit) = self.claim_of(chunk.receive, chunk.offset);
+        self.claims[word] &= !bit;
     }
 
     /// The place of a chunk that `is_chunk` accepted, if the gates are open.

@@ -248,13 +248,14 @@ impl FlowTable {
 
     /// Notes that a pulled chunk has left and its memory may be written again.
     pub fn sent(&mut self, chunk: &OutgoingChunk) {
-        if self.operations[chunk.slot.at()].sent(chunk) {
+        if self.holds(chunk.slot) && self.operations[chunk.slot.at()].sent(chunk) {
             self.settle(chunk.slot);
         }
     }
 
-    /// Finds the place of an incoming chunk.
-    pub fn match_chunk(&self, peer: Rank, header: &ChunkHeader) -> Result<Match, MatchError> {
+    /// Finds the place of an incoming chunk. An open one is the caller's to place, and matches
+    /// nobody else until it is [abandoned](Self::abandon).
+    pub fn match_chunk(&mut self, peer: Rank, header: &ChunkHeader) -> Result<Match, MatchError> {
         let Some(slot) = self.find(peer, header.operation) else {
             let over = !header.operation.is_point_to_point()
                 && header.operation.number() < self.next_collective;
@@ -285,10 +286,19 @@ impl FlowTable {
         if !operation.is_chunk(index, header.offset, length) {
             return Err(unknown);
         }
-        Ok(match operation.place(slot, index, header.offset as usize, length) {
-            Some(chunk) => Match::Open(chunk),
-            None => Match::Closed,
-        })
+        let Some(chunk) = operation.place(slot, index, header.offset as usize, length) else {
+            return Ok(Match::Closed);
+        };
+        self.operations[slot.at()].claim(&chunk);
+        Ok(Match::Open(chunk))
+    }
+
+    /// A matched chunk will not be placed, at least not by whom it was matched for, who must not
+    /// touch its place any more.
+    pub fn abandon(&mut self, chunk: &IncomingChunk) {
+        if self.holds(chunk.slot) {
+            self.operations[chunk.slot.at()].unclaim(chunk);
+        }
     }
 
     /// Whether a chunk that was sent again has been placed before, in an operation that may have
@@ -310,7 +320,7 @@ impl FlowTable {
 
     /// Notes that a matched chunk has been placed.
     pub fn received(&mut self, peer: Rank, chunk: &IncomingChunk) {
-        if self.operations[chunk.slot.at()].received(chunk) {
+        if self.holds(chunk.slot) && self.operations[chunk.slot.at()].received(chunk) {
             self.expected[peer.index()] -= 1;
             self.settle(chunk.slot);
         }

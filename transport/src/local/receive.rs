@@ -82,7 +82,7 @@ impl Receiver {
         &mut self,
         peer: Rank,
         slot: usize,
-        table: &FlowTable,
+        table: &mut FlowTable,
     ) -> Result<Option<(IncomingChunk, usize)>, TransportError> {
         let header = match self.state {
             State::Payload { chunk, done } => return Ok(Some((chunk, done))),

@@ -15,7 +15,9 @@ use rustix::fs::{
 
 use super::address::SegmentAddress;
 use super::error::SegmentError;
-use super::layout::{CLOSED, DOORBELL, IDENTITY, LEAST_SLOT_BYTES, Layout, LocalOptions};
+use super::layout::{
+    CLOSED, DOORBELL, IDENTITY, LEAST_SLOT_BYTES, Layout, LocalOptions, MOST_RING_BYTES,
+};
 use super::mapping::Mapping;
 use super::pace::SlotCopy;
 use super::slots::RingMemory;
@@ -130,7 +132,9 @@ impl Shared {
             return Err(wrong(format!("seals {found:?}")));
         }
         let bytes = file.metadata().map_err(failed)?.len();
-        if bytes != address.bytes || bytes < 4096 {
+        // Bounded before it is mapped, since mapping makes every page present.
+        let most = (MOST_RING_BYTES + 8192) as u64;
+        if bytes != address.bytes || !(4096..=most).contains(&bytes) {
             return Err(wrong(format!("{bytes} bytes instead of {}", address.bytes)));
         }
         let mapping = Mapping::new(file.as_fd(), bytes as usize).map_err(failed)?;

@@ -130,20 +130,21 @@ impl Incoming {
     }
 
     /// Ends it, whoever began; the chunk that was placed in part, if there is one.
-    pub(super) fn close(&mut self, end: End) -> Option<Fragment> {
+    pub(super) fn close(&mut self, end: End, table: &mut FlowTable) -> Option<Fragment> {
         self.end.get_or_insert(end);
-        let fragment = match self.state {
-            State::Payload { header, done, .. } if done > 0 => Some((header, done)),
-            State::Skip { then: Some((header, _, done)), .. } if done > 0 => Some((header, done)),
-            _ => None,
+        let opened = match self.state {
+            State::Payload { header, chunk, done } => Some((header, chunk, done)),
+            State::Skip { then, .. } => then,
+            State::Header | State::Held(_) => None,
         };
         self.state = State::Header;
         self.staged = 0..0;
         // It may be closed already.
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
-        let (header, done) = fragment?;
+        let (header, chunk, done) = opened?;
+        table.abandon(&chunk);
         let ChunkHeader { operation, tag, offset, .. } = header;
-        Some(Fragment { operation, tag, offset, done })
+        (done > 0).then_some(Fragment { operation, tag, offset, done })
     }
 
     /// Uses what is staged, reads more, a bounded number of times. Not to be called after the end.
@@ -343,7 +344,7 @@ enum Used {
 fn open(
     peer: Rank,
     header: &ChunkHeader,
-    table: &FlowTable,
+    table: &mut FlowTable,
     fragments: &mut Vec<Fragment>,
 ) -> Result<Option<State>, TransportError> {
     if header.kind == ChunkKind::Resent && table.is_placed(peer, header) {

@@ -264,7 +264,7 @@ impl Peer {
                 match incoming.poll(self.rank, table, &mut self.fragments)? {
                     Heard::Bytes(moved) => heard = moved,
                     Heard::Lost(index) => {
-                        self.give_up(index, commons.now)?;
+                        self.give_up(index, table, commons.now)?;
                         activity = Activity::Moved;
                         // Its place in the list may have changed.
                         at = 0;
@@ -275,7 +275,7 @@ impl Peer {
             activity = activity.or(heard);
             incoming.poll_ack(heard == Activity::Idle, commons.now);
             match incoming.end() {
-                Some(end) => self.remove(at, end, commons.now),
+                Some(end) => self.remove(at, end, table, commons.now),
                 None => at += 1,
             }
         }
@@ -287,21 +287,26 @@ impl Peer {
     }
 
     /// The peer has given up a connection: nothing counts any more that is in it.
-    fn give_up(&mut self, index: u16, now: Nanos) -> Result<(), TransportError> {
+    fn give_up(
+        &mut self,
+        index: u16,
+        table: &mut FlowTable,
+        now: Nanos,
+    ) -> Result<(), TransportError> {
         if self.gone.len() >= usize::from(MAX_CONNECTIONS) {
             let problem = WireError::Acknowledged { found: u64::from(index) };
             return Err(TransportError::Protocol { peer: self.rank, problem });
         }
         self.gone.push(index);
         if let Some(at) = self.incoming.iter().position(|incoming| incoming.index == index) {
-            self.remove(at, End::Broken, now);
+            self.remove(at, End::Broken, table, now);
         }
         Ok(())
     }
 
-    fn remove(&mut self, at: usize, end: End, now: Nanos) {
+    fn remove(&mut self, at: usize, end: End, table: &mut FlowTable, now: Nanos) {
         let mut incoming = self.incoming.swap_remove(at);
-        self.fragments.extend(incoming.close(end));
+        self.fragments.extend(incoming.close(end, table));
         self.farewell = Some((end, now));
     }
 
