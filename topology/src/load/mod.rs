@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `links` | [`LinkLoads`]: bytes by link of many sources; [`Congestion`] |
-//! | `optimum` | [`optimum`]: the least possible maximum of load over rate, with its proof |
+//! | `optimum` | [`optimum()`]: the least possible maximum of load over rate, with its proof |
 
 mod links;
 mod optimum;
