@@ -85,7 +85,9 @@ impl FromStr for HopRange {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let hop = |text: &str| text.parse::<u8>().ok();
         let range = hop(first).zip(hop(last)).and_then(|(first, last)| Self::new(first, last));
-        range.ok_or_else(|| HopRangeError(text.chars().take(32).collect()))
+        range.ok_or_else(|| {
+            HopRangeError(text.chars().take(32).flat_map(char::escape_debug).collect())
+        })
     }
 }
 

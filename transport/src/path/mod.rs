@@ -73,7 +73,7 @@ impl FromStr for Protocol {
         match text {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
-            _ => Err(ProtocolError(text.chars().take(32).collect())),
+            _ => Err(ProtocolError(text.chars().take(32).flat_map(char::escape_debug).collect())),
         }
     }
 }

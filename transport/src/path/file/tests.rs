@@ -122,3 +122,10 @@ fn an_entry_twice_is_an_error() {
          right"
     );
 }
+
+#[test]
+fn a_value_of_several_lines_is_told_in_one() {
+    let text = "protocol = \"\"\"p\"\n.n]]]]]]]]]].otocol = \"tcp\".\"*\"\"\"";
+    let error = PathFile::parse(text).expect_err("no protocol is called so").to_string();
+    assert!(!error.contains('\n'), "{error}");
+}
