@@ -26,8 +26,8 @@ const MEASURED: [(usize, usize); 7] = [
     (16 << 10, 8),
     (64 << 10, 6),
     (256 << 10, 6),
-    (1 << 20, 3),
-    (4 << 20, 2),
+    (1 << 20, 5),
+    (4 << 20, 3),
 ];
 
 /// No further size is measured after this long: on a slow network the rest comes from the model's
