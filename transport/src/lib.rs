@@ -103,8 +103,14 @@ impl TransportError {
     }
 }
 
+/// Transports touch the memory of operations as the table tells them; one that told the table of
+/// chunks that it had not moved would hand buffers back too early. So they are all in this crate.
+mod sealed {
+    pub trait Sealed {}
+}
+
 /// Carries the flows of operations to and from the peers that it serves.
-pub trait Transport: Send {
+pub trait Transport: Send + sealed::Sealed {
     /// Deals the sends of a plan to paths, if this transport pins subflows to paths and the plan's
     /// [`share::Shares`] are not of its present paths. To be called before the plan is posted, with
     /// the chunk size of the posting.
@@ -129,6 +135,8 @@ pub trait Transport: Send {
 /// The transport of a world of one rank: nobody to talk to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoTransport;
+
+impl sealed::Sealed for NoTransport {}
 
 impl Transport for NoTransport {
     fn post(&mut self, _table: &FlowTable, _slot: Slot) {}

@@ -69,6 +69,8 @@ impl Router {
     }
 }
 
+impl crate::sealed::Sealed for Router {}
+
 impl Transport for Router {
     fn assign(&mut self, plan: &mut Plan, chunk_bytes: usize) {
         if let Some(tcp) = &mut self.tcp {

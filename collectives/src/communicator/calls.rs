@@ -369,6 +369,10 @@ impl Communicator {
 
     /// Sends `buffer` to `peer`, which receives as many elements of the same type. Returns when
     /// the buffer may be written again, which for a large one is after the peer began to receive.
+    ///
+    /// Two ranks make their transfers and collectives in one order: bytes between them come in the
+    /// order of the calls, so a send before a collective is to be received before that collective,
+    /// or started with it in one scope.
     pub fn send<T: Element>(&self, buffer: &[T], peer: Rank) -> Result<(), CollectiveError> {
         self.run(&self.send_request(buffer, peer)?)
     }

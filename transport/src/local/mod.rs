@@ -155,6 +155,8 @@ impl Peer {
     }
 }
 
+impl crate::sealed::Sealed for LocalTransport {}
+
 impl Transport for LocalTransport {
     fn post(&mut self, table: &FlowTable, slot: Slot) {
         for (index, rank) in table.sends(slot) {

@@ -179,6 +179,8 @@ impl Peer {
     }
 }
 
+impl crate::sealed::Sealed for TcpTransport {}
+
 impl Transport for TcpTransport {
     fn post(&mut self, table: &FlowTable, slot: Slot) {
         for (index, rank) in table.sends(slot) {

@@ -343,6 +343,8 @@ fn redial(peer: &mut Peer, now: Nanos, connector: &mut dyn Connector) {
     }
 }
 
+impl crate::sealed::Sealed for PinnedTransport {}
+
 impl Transport for PinnedTransport {
     fn assign(&mut self, plan: &mut Plan, chunk_bytes: usize) {
         let epoch = self.commons.epoch;
