@@ -11,7 +11,12 @@ mod timing;
 
 use onepath_transport::local::LocalOptions;
 use onepath_transport::tcp::pinned::Sharing;
-use support::{pinned, worlds};
+use onepath_transport::spray::{EntropyChoice, SprayOptions};
+use support::{pinned, sprayed, worlds};
+
+fn with(entropy: EntropyChoice) -> SprayOptions {
+    SprayOptions { entropy, ..SprayOptions::default() }
+}
 
 macro_rules! suite {
     ($name:ident, $world:expr) => {
@@ -61,4 +66,10 @@ suite!(local_with_the_smallest_rings, |ranks| worlds::local_with(
     ranks,
     &LocalOptions { slot_bytes: 0, slots: 0, ..LocalOptions::default() }
 ));
+suite!(spray_round_robin, |ranks| sprayed::sprayed(ranks, with(EntropyChoice::RoundRobin)));
+suite!(spray_at_random, |ranks| sprayed::sprayed(ranks, with(EntropyChoice::Random)));
+suite!(spray_in_bursts, |ranks| sprayed::sprayed(ranks, with(EntropyChoice::Burst(5))));
+suite!(spray_by_reps, |ranks| sprayed::sprayed(ranks, with(EntropyChoice::Reps)));
+suite!(spray_by_flow, |ranks| sprayed::sprayed(ranks, with(EntropyChoice::PerSubflow)));
+suite!(spray_by_subflow, |ranks| sprayed::split(ranks, with(EntropyChoice::PerSubflow), 3));
 suite!(router_over_both, worlds::mixed);

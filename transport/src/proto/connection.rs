@@ -291,6 +291,17 @@ impl Connection {
         self.inbox.early()
     }
 
+    /// The first of those from `from` on.
+    pub fn next_early(&self, from: ChunkNumber) -> Option<ChunkNumber> {
+        self.inbox.next_early(from)
+    }
+
+    /// Has an acknowledgement sent at once, if anything has come: the caller may not come back for
+    /// long.
+    pub fn acknowledge_now(&mut self) {
+        self.schedule.hurry();
+    }
+
     /// What the flow table needs to find a chunk's place.
     pub fn header(&self, chunk: ChunkNumber) -> Option<ChunkHeader> {
         self.inbox.header(chunk)

@@ -4,4 +4,5 @@
 pub(crate) mod pinned;
 pub(crate) mod plans;
 pub(crate) mod rank;
+pub(crate) mod sprayed;
 pub(crate) mod worlds;
