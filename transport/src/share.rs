@@ -145,13 +145,7 @@ fn deal_step<'a>(
 
 /// Moves the cuts of one flow, sorted by offset, to whole chunks and appends them as shares of
 /// `send`, a flow of `total` bytes.
-fn round(
-    send: u32,
-    total: usize,
-    chunk_bytes: usize,
-    cuts: &[Cut],
-    shares: &mut Vec<Share>,
-) {
+fn round(send: u32, total: usize, chunk_bytes: usize, cuts: &[Cut], shares: &mut Vec<Share>) {
     let mut offset = 0;
     for cut in cuts {
         let end = cut.offset.saturating_add(cut.bytes);

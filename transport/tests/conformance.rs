@@ -10,8 +10,8 @@ mod flows;
 mod timing;
 
 use onepath_transport::local::LocalOptions;
-use onepath_transport::tcp::pinned::Sharing;
 use onepath_transport::spray::{EntropyChoice, SprayOptions};
+use onepath_transport::tcp::pinned::Sharing;
 use support::{pinned, sprayed, worlds};
 
 fn with(entropy: EntropyChoice) -> SprayOptions {

@@ -8,6 +8,7 @@
 //! | `builder`, `build_error` | what is said before joining |
 //! | `join`, `connect` | joining a world, connecting a group |
 //! | `paths` | pinning data connections to paths |
+//! | `spray` | exchanging addresses for datagrams |
 //! | `regroup` | split and shrink |
 //! | `tune` | agreeing on a cost table |
 //! | `fuzzing` | a parser for the fuzz targets |
@@ -21,6 +22,7 @@ mod lent;
 mod paths;
 mod regroup;
 mod scope;
+mod spray;
 mod tune;
 
 use std::cell::{Cell, RefCell};

@@ -119,9 +119,8 @@ unsafe fn described(header: &libc::mmsghdr) -> Message {
     while !control.is_null() {
         // SAFETY: the macros give headers that lie wholly inside the control room, which is
         // aligned for them.
-        let (level, kind, data) = unsafe {
-            ((*control).cmsg_level, (*control).cmsg_type, libc::CMSG_DATA(control))
-        };
+        let (level, kind, data) =
+            unsafe { ((*control).cmsg_level, (*control).cmsg_type, libc::CMSG_DATA(control)) };
         match (level, kind) {
             (libc::SOL_UDP, libc::UDP_GRO) => {
                 // SAFETY: the kernel gives an int here.

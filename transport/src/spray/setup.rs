@@ -13,6 +13,7 @@ use crate::proto::{
 use crate::share::AssignFlows;
 use crate::tcp::pinned::PeerPaths;
 
+use super::SprayTransport;
 use super::batch::Batch;
 use super::clock::Clock;
 use super::hello::Hello;
@@ -21,7 +22,6 @@ use super::lanes::Lanes;
 use super::options::{EntropyChoice, MAX_SOCKETS, SprayOptions};
 use super::peer::{Assigned, Parts, Peer};
 use super::sockets::{ReceivePort, SendPort, SocketError};
-use super::SprayTransport;
 
 /// Datagrams that a window has room for at least, whatever peers share a receiver.
 const LEAST_DATAGRAMS: u32 = 8;
