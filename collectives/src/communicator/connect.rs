@@ -112,7 +112,9 @@ pub(super) fn connect(
     let watch = Watch::new(session.control);
     if by_datagrams {
         let transport = spray::connect(&group, (me, world), &session.data)?;
+        let counters = transport.counters();
         let mut communicator = Communicator::assemble(config, Box::new(transport), watch);
+        communicator.datagrams = Some(counters);
         communicator.group = Some(group);
         return Ok(communicator);
     }

@@ -23,9 +23,11 @@
 //! | `peer` | one peer: chunks out, pieces in |
 //! | `lanes` | chunks to lanes, where subflows keep to their ports |
 //! | `setup` | from addresses and keys to a transport |
+//! | `counters` | what went to and came from each peer |
 //! | `clock` | the time as connections see it |
 mod batch;
 mod clock;
+mod counters;
 pub mod hello;
 mod intake;
 mod lanes;
@@ -48,6 +50,7 @@ use crate::proto::{CloseReason, ConnectionId};
 use crate::share::{self, AssignFlows, Cut};
 use crate::{Activity, Transport, TransportError};
 
+pub use counters::{SprayCount, SprayCounters};
 pub use hello::Hello;
 pub use options::{EntropyChoice, MAX_SOCKETS, SprayOptions, UnknownEntropy};
 pub use setup::{SetupError, SprayPeer};
@@ -93,6 +96,7 @@ pub struct SprayTransport {
     changes: u64,
     /// Datagrams of nobody, or with a wrong tag.
     refused: u64,
+    counters: SprayCounters,
     /// Empty between waits; kept for its memory.
     poll_set: Vec<PollFd<'static>>,
 }
@@ -115,6 +119,11 @@ impl SprayTransport {
     /// Datagrams that were dropped because nobody who knows the keys sent them, or were damaged.
     pub fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// What went to and came from each peer, to be read at any time by anybody.
+    pub fn counters(&self) -> SprayCounters {
+        self.counters.clone()
     }
 
     /// The local ports that it sends from.
@@ -294,7 +303,8 @@ impl Transport for SprayTransport {
             peer.on_time(now)?;
         }
         let sent = self.transmit(now, table)?;
-        for peer in &self.peers {
+        for peer in &mut self.peers {
+            peer.count();
             peer.check(table)?;
         }
         let moved = received || opened || sent || table.changes() != before;

@@ -1,5 +1,7 @@
 //! One peer: its connection, the chunks under way to it, and the places of those that come.
 
+use std::sync::Arc;
+
 use onepath_topology::fabric::{LeafId, PathId};
 use onepath_topology::{Nanos, Rank};
 use socket2::SockAddr;
@@ -13,6 +15,7 @@ use crate::proto::{
 };
 
 use super::batch::{Batch, Datagram, Payload};
+use super::counters::Cell;
 use super::lanes::Lanes;
 
 /// A chunk on its way.
@@ -69,6 +72,12 @@ pub(super) struct Peer {
     closed: Option<CloseReason>,
     /// The last acknowledgement may be the last for long: say it twice.
     emphasize: bool,
+    pub(super) cell: Arc<Cell>,
+    /// By entropy: whether it carried anything; and how many did.
+    used: Box<[bool]>,
+    ports_used: u64,
+    /// Something was counted since the counters were shown.
+    uncounted: bool,
 }
 
 /// What a peer is made of.
@@ -95,6 +104,7 @@ fn place(chunk: &IncomingChunk, offset: u32, bytes: &[u8]) {
 
 impl Peer {
     pub(super) fn new(parts: Parts) -> Self {
+        let sockets = parts.sockets.len();
         Self {
             rank: parts.rank,
             index: parts.index,
@@ -113,6 +123,10 @@ impl Peer {
             has_early: false,
             closed: None,
             emphasize: false,
+            cell: Arc::new(Cell::new(parts.rank)),
+            used: vec![false; sockets].into_boxed_slice(),
+            ports_used: 0,
+            uncounted: false,
         }
     }
 
@@ -148,6 +162,7 @@ impl Peer {
         now: Nanos,
         (table, batch, eager): (&mut FlowTable, &mut Batch, &mut EagerPool),
     ) -> Result<bool, TransportError> {
+        self.uncounted = true;
         match self.connection.handle_datagram(now, marked, datagram) {
             Ok(Some((piece, payload))) => self.take(&piece, payload, now, table)?,
             Ok(None) => {}
@@ -323,6 +338,13 @@ impl Peer {
         Ok(any)
     }
 
+    /// Shows what was counted.
+    pub(super) fn count(&mut self) {
+        if std::mem::take(&mut self.uncounted) {
+            self.cell.store(self.connection.stats(), self.ports_used);
+        }
+    }
+
     /// Acts on the time.
     pub(super) fn on_time(&mut self, now: Nanos) -> Result<(), TransportError> {
         if self.connection.poll_timeout().is_some_and(|at| at <= now) {
@@ -405,8 +427,10 @@ impl Peer {
         // operation is not complete; a cancelled transport drops this peer.
         let bytes = unsafe { payload.bytes() };
         let header_bytes = self.connection.seal(&transmit.packet, bytes, &mut header);
-        let entropy = usize::from(transmit.entropy.0);
-        let socket = self.sockets[entropy % self.sockets.len()];
+        let at = usize::from(transmit.entropy.0) % self.sockets.len();
+        let socket = self.sockets[at];
+        self.ports_used += u64::from(!std::mem::replace(&mut self.used[at], true));
+        self.uncounted = true;
         batch.push(socket, self.index, Datagram { header, header_bytes, payload });
     }
 

@@ -16,6 +16,7 @@ use crate::tcp::pinned::PeerPaths;
 use super::SprayTransport;
 use super::batch::Batch;
 use super::clock::Clock;
+use super::counters::SprayCounters;
 use super::hello::Hello;
 use super::intake::Intake;
 use super::lanes::Lanes;
@@ -191,6 +192,7 @@ pub(super) fn make(
         made.push(join(peer, index, &port, &names, &mut sources, &options)?);
     }
     let sockets = sources.sockets.len();
+    let cells = made.iter().map(|peer: &Peer| Arc::clone(&peer.cell)).collect();
     Ok(SprayTransport {
         port,
         senders: sources.sockets,
@@ -208,6 +210,7 @@ pub(super) fn make(
         turn: 0,
         changes: u64::MAX,
         refused: 0,
+        counters: SprayCounters::new(cells),
         poll_set: Vec::with_capacity(sockets + 1),
     })
 }

@@ -27,8 +27,7 @@ pub(crate) struct Faults {
 
 impl Faults {
     /// All of them, often.
-    pub(crate) const ALL: Self =
-        Self { lost: 0.03, repeated: 0.03, overtaken: 0.1, damaged: 0.02 };
+    pub(crate) const ALL: Self = Self { lost: 0.03, repeated: 0.03, overtaken: 0.1, damaged: 0.02 };
 }
 
 /// After so long without a successor, an overtaken datagram goes on alone.
