@@ -257,3 +257,118 @@ impl Batch {
         self.datagrams.truncate(kept);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use onepath_topology::{Nanos, Rank, WorldSize};
+
+    use super::*;
+    use crate::flow::{FlowTable, Memory, Posting, SendQueue};
+    use crate::plan::{After, BufferId, FlowTag, Plan, SendFlow, Span};
+    use crate::wire::{OperationId, Signature};
+
+    fn padded(first: u8, bytes: usize) -> Datagram {
+        let payload = Payload::Padding(bytes - 1);
+        Datagram { header: [first; MAX_HEADER_BYTES], header_bytes: 1, payload }
+    }
+
+    fn ports(count: usize) -> Vec<SendPort> {
+        let bind = |_| SendPort::bind("127.0.0.1".parse().expect("an address"), 0);
+        (0..count).map(|port| bind(port).expect("loopback can be bound")).collect()
+    }
+
+    fn receiver() -> (UdpSocket, SockAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
+        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out can be set");
+        let address = socket.local_addr().expect("a bound socket has an address");
+        (socket, address.into())
+    }
+
+    /// First byte and length of the next datagrams.
+    fn next(socket: &UdpSocket, count: usize) -> Vec<(u8, usize)> {
+        let mut buffer = [0; 4_096];
+        let mut one = |_| {
+            let length = socket.recv(&mut buffer).expect("it was sent");
+            (buffer[0], length)
+        };
+        (0..count).map(&mut one).collect()
+    }
+
+    #[test]
+    fn datagrams_keep_their_bounds_with_and_without_the_kernel_s_cutting() {
+        let sizes = [1_000, 1_000, 700, 1_000, 50, 2_000, 1_000, 1, 1, 1];
+        for segments in [true, false] {
+            let (socket, address) = receiver();
+            let mut batch = Batch { segments, ..Batch::new(1) };
+            for (number, bytes) in (0..).zip(sizes) {
+                batch.push(0, 0, padded(number, bytes));
+            }
+            let sent = batch.flush(&mut ports(1), |_| Some(address.clone()));
+            assert!(sent.expect("loopback takes it") && batch.routes.is_empty());
+            let expected: Vec<(u8, usize)> = (0..).zip(sizes).collect();
+            assert_eq!(next(&socket, sizes.len()), expected);
+        }
+    }
+
+    #[test]
+    fn each_peer_gets_its_own_in_order_by_any_socket() {
+        let (one, to_one) = receiver();
+        let (two, to_two) = receiver();
+        let mut batch = Batch::new(2);
+        for number in 0..100_u8 {
+            let (socket, peer) = (u16::from(number % 2), u32::from(number / 2 % 2));
+            batch.push(socket, peer, padded(number, 500));
+        }
+        let address = |peer| Some(if peer == 0 { to_one.clone() } else { to_two.clone() });
+        batch.flush(&mut ports(2), address).expect("loopback takes it");
+        for (peer, socket) in [(0, &one), (1, &two)] {
+            let came = next(socket, 50);
+            for source in 0..2 {
+                let mine = came.iter().map(|&(number, _)| number).filter(|n| n % 2 == source);
+                let numbers: Vec<u8> = mine.collect();
+                assert_eq!(numbers.len(), 25);
+                assert!(numbers.is_sorted() && numbers.iter().all(|n| n / 2 % 2 == peer));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_of_a_chunk_that_has_arrived() {
+        let world = WorldSize::new(2).expect("two ranks");
+        let (input, peer) = (vec![7_u8; 64], Rank::new(1));
+        let source = Span::new(BufferId::Input, 0, input.len());
+        let flow = SendFlow { step: 0, peer, tag: FlowTag(0), source, after: After::NOTHING };
+        let plan = Plan { sends: vec![flow], ..Plan::default() };
+        let nothing = (std::ptr::null_mut(), 0);
+        let mut table = FlowTable::new(world);
+        let posting = Posting {
+            id: OperationId::collective(0),
+            signature: Signature([0; 2]),
+            plan: &plan,
+            memory: Memory::new((input.as_ptr(), input.len()), nothing, nothing),
+            kernel: None,
+            chunk_bytes: 32,
+            now: Nanos(0),
+        };
+        // SAFETY: the input outlives the table.
+        let slot = unsafe { table.post(&posting) }.expect("the plan is right");
+        let mut queue = SendQueue::default();
+        queue.push(slot, 0);
+        let mut batch = Batch::new(1);
+        for token in 0..2 {
+            let chunk = table.pull(&mut queue).expect("there are two chunks");
+            let payload = Payload::Piece { chunk, token, offset: 0, length: 32 };
+            let header = [token as u8; MAX_HEADER_BYTES];
+            batch.push(0, 0, Datagram { header, header_bytes: 1, payload });
+        }
+        batch.forget(0, 0);
+        batch.forget(1, 1);
+        batch.push(0, 0, padded(2, 9));
+        let (socket, address) = receiver();
+        batch.flush(&mut ports(1), |_| Some(address.clone())).expect("loopback takes it");
+        assert_eq!(next(&socket, 2), [(1, 33), (2, 9)]);
+    }
+}

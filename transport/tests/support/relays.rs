@@ -10,7 +10,7 @@ use std::time::Duration;
 use onepath_transport::flow::{FlowTable, Slot};
 use onepath_transport::plan::Plan;
 use onepath_transport::proto::Random;
-use onepath_transport::spray::{SprayOptions, SprayTransport};
+use onepath_transport::spray::{SprayCounters, SprayOptions, SprayTransport};
 use onepath_transport::{Activity, Transport, TransportError};
 
 use super::sprayed::sprayed_through;
@@ -151,8 +151,18 @@ pub(crate) fn relayed(
     ranks: usize,
     options: SprayOptions,
     paths: Option<u32>,
-    (faults, seed): (Faults, u64),
+    faults: (Faults, u64),
 ) -> World {
+    relayed_counted(ranks, options, paths, faults).0
+}
+
+/// The same, with the counters of each rank.
+pub(crate) fn relayed_counted(
+    ranks: usize,
+    options: SprayOptions,
+    paths: Option<u32>,
+    (faults, seed): (Faults, u64),
+) -> (World, Vec<SprayCounters>) {
     println!("seed {seed}");
     let mut relays = Relays::default();
     let through = |from: usize, to: usize, address| {
@@ -161,5 +171,7 @@ pub(crate) fn relayed(
     let transports = sprayed_through(ranks, options, paths, through);
     let relays = Arc::new(relays);
     let wrap = |transport| Relayed { transport, _relays: Arc::clone(&relays) };
-    transports.into_iter().map(|t| Box::new(wrap(t)) as Box<dyn Transport>).collect()
+    let counters = transports.iter().map(SprayTransport::counters).collect();
+    let world = transports.into_iter().map(|t| Box::new(wrap(t)) as Box<dyn Transport>);
+    (world.collect(), counters)
 }
