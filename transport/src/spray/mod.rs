@@ -86,6 +86,8 @@ pub struct SprayTransport {
     eager: EagerPool,
     options: SprayOptions,
     assigner: Option<Arc<dyn AssignFlows>>,
+    /// The largest chunks so far.
+    chunk_bytes: usize,
     /// Counts changes of the set of paths in use.
     epoch: u64,
     cuts: Vec<Cut>,
@@ -273,6 +275,12 @@ impl SprayTransport {
 
 impl Transport for SprayTransport {
     fn assign(&mut self, plan: &mut Plan, chunk_bytes: usize) {
+        if chunk_bytes > self.chunk_bytes {
+            self.chunk_bytes = chunk_bytes;
+            for peer in &mut self.peers {
+                peer.connection.reserve_chunks(chunk_bytes);
+            }
+        }
         let Some(assigner) = &self.assigner else { return };
         for peer in &mut self.peers {
             self.epoch += u64::from(peer.recount());

@@ -14,6 +14,14 @@ pub const MAX_SOCKETS: u16 = 256;
 /// Packets of a burst, if nothing is said: a few tens of microseconds on a fast link.
 const BURST_PACKETS: u32 = 16;
 
+/// Packets in flight to one peer, with holes: a window of 1 MiB in datagrams of the smallest size,
+/// twice. The record of each takes 100 bytes.
+const PACKET_WINDOW: u32 = 2_048;
+
+/// Chunks under way to one peer: twice as many as there may be early bytes, in chunks of the usual
+/// 64 KiB.
+const CHUNK_WINDOW: u32 = 128;
+
 /// Which source port each datagram takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EntropyChoice {
@@ -92,8 +100,8 @@ impl FromStr for EntropyChoice {
     }
 }
 
-/// Numbers of a spraying transport. What is [`required`](Self::agreed) to be equal must be the same
-/// on all ranks; the rest may differ.
+/// Numbers of a spraying transport. All ranks must have those that [`agreed`](Self::agreed) names;
+/// the rest may differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SprayOptions {
     /// Which source port a datagram takes.
@@ -162,6 +170,8 @@ impl SprayOptions {
             mtu: self.mtu,
             early_bytes: self.early_bytes,
             give_up_after: self.give_up_after,
+            packet_window: PACKET_WINDOW,
+            chunk_window: CHUNK_WINDOW,
             ..Config::default()
         }
     }

@@ -204,6 +204,7 @@ pub(super) fn make(
         eager: EagerPool::new(options.eager_bytes),
         options,
         assigner,
+        chunk_bytes: 0,
         epoch: 0,
         cuts: Vec::new(),
         clock: Clock::new(),

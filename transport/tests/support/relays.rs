@@ -2,18 +2,12 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use onepath_transport::flow::{FlowTable, Slot};
-use onepath_transport::plan::Plan;
 use onepath_transport::proto::Random;
 use onepath_transport::spray::{SprayCounters, SprayOptions, SprayTransport};
-use onepath_transport::{Activity, Transport, TransportError};
 
-use super::sprayed::sprayed_through;
+use super::sprayed::{boxed, sprayed_through};
 use super::worlds::World;
 
 /// How often each thing happens to a datagram.
@@ -33,6 +27,9 @@ impl Faults {
 /// After so long without a successor, an overtaken datagram goes on alone.
 const PATIENCE: Duration = Duration::from_millis(1);
 
+/// A relay ends when nothing has come for so long: its world is over, or hangs.
+const OVER: Duration = Duration::from_mins(1);
+
 /// Passes datagrams on from its own address.
 struct Relay {
     socket: UdpSocket,
@@ -41,17 +38,21 @@ struct Relay {
     random: Random,
     /// Waits to be overtaken.
     held: Option<Vec<u8>>,
-    ended: Arc<AtomicBool>,
 }
 
 impl Relay {
     fn run(mut self) {
         let mut buffer = vec![0; 1 << 16];
-        while !self.ended.load(Ordering::Relaxed) {
+        loop {
+            let limit = if self.held.is_some() { PATIENCE } else { OVER };
+            self.socket.set_read_timeout(Some(limit)).expect("a time-out can be set");
             match self.socket.recv(&mut buffer) {
                 Ok(length) => self.pass(&mut buffer[..length]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.release(),
-                Err(error) => panic!("a relay receives nothing more: {error}"),
+                Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                    panic!("a relay receives nothing more: {error}")
+                }
+                Err(_) if self.held.is_none() => return,
+                Err(_) => self.release(),
             }
         }
     }
@@ -89,61 +90,13 @@ impl Relay {
     }
 }
 
-/// The relays of a world; they end with it.
-#[derive(Debug, Default)]
-struct Relays {
-    ended: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Relays {
-    fn add(&mut self, to: SocketAddr, faults: Faults, seed: u64) -> SocketAddr {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback is bound");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
-        let address = socket.local_addr().expect("a bound socket has an address");
-        let (random, ended) = (Random::new(seed), Arc::clone(&self.ended));
-        let relay = Relay { socket, to, faults, random, held: None, ended };
-        self.threads.push(std::thread::spawn(move || relay.run()));
-        address
-    }
-}
-
-impl Drop for Relays {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            // A relay that panicked has said so.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// A transport whose relays live as long as it does.
-struct Relayed {
-    transport: SprayTransport,
-    _relays: Arc<Relays>,
-}
-
-impl Transport for Relayed {
-    fn assign(&mut self, plan: &mut Plan, chunk_bytes: usize) {
-        self.transport.assign(plan, chunk_bytes);
-    }
-
-    fn post(&mut self, table: &FlowTable, slot: Slot) {
-        self.transport.post(table, slot);
-    }
-
-    fn poll(&mut self, table: &mut FlowTable) -> Result<Activity, TransportError> {
-        self.transport.poll(table)
-    }
-
-    fn wait(&mut self, table: &FlowTable, limit: Duration) {
-        self.transport.wait(table, limit);
-    }
-
-    fn cancel(&mut self) {
-        self.transport.cancel();
-    }
+/// Starts a relay and gives the address that it listens on.
+fn relay(to: SocketAddr, faults: Faults, seed: u64) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback is bound");
+    let address = socket.local_addr().expect("a bound socket has an address");
+    let relay = Relay { socket, to, faults, random: Random::new(seed), held: None };
+    std::thread::spawn(move || relay.run());
+    address
 }
 
 /// A world with a relay between any two ranks in each direction.
@@ -164,14 +117,9 @@ pub(crate) fn relayed_counted(
     (faults, seed): (Faults, u64),
 ) -> (World, Vec<SprayCounters>) {
     println!("seed {seed}");
-    let mut relays = Relays::default();
-    let through = |from: usize, to: usize, address| {
-        relays.add(address, faults, seed + (from * ranks + to) as u64)
-    };
+    let through =
+        |from: usize, to: usize, address| relay(address, faults, seed + (from * ranks + to) as u64);
     let transports = sprayed_through(ranks, options, paths, through);
-    let relays = Arc::new(relays);
-    let wrap = |transport| Relayed { transport, _relays: Arc::clone(&relays) };
     let counters = transports.iter().map(SprayTransport::counters).collect();
-    let world = transports.into_iter().map(|t| Box::new(wrap(t)) as Box<dyn Transport>);
-    (world.collect(), counters)
+    (boxed(transports), counters)
 }

@@ -101,6 +101,11 @@ impl Inbox {
         }
     }
 
+    /// Makes room for chunks of up to `length` bytes.
+    pub(in crate::proto) fn reserve(&mut self, length: usize) {
+        self.slots.iter_mut().for_each(|slot| slot.granules.reserve(length));
+    }
+
     /// The credit to tell the sender.
     pub(in crate::proto) fn tell(&mut self) -> u64 {
         self.told = self.delivered;
