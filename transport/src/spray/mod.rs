@@ -273,6 +273,8 @@ impl SprayTransport {
     }
 }
 
+impl crate::sealed::Sealed for SprayTransport {}
+
 impl Transport for SprayTransport {
     fn assign(&mut self, plan: &mut Plan, chunk_bytes: usize) {
         if chunk_bytes > self.chunk_bytes {
