@@ -7,6 +7,7 @@
 //! | [`plan`] | what one rank does in one operation, as plain data |
 //! | [`share`] | which bytes of a plan's sends take which path |
 //! | [`wire`] | the header before every chunk |
+//! | `eager` | copies of short payloads |
 //! | [`flow`] | the operations in flight: gates, progress, placement |
 //! | [`tcp`] | several TCP subflows to each peer |
 //! | [`local`] | shared memory between the ranks of one host |

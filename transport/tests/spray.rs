@@ -8,7 +8,7 @@ use onepath_topology::{Nanos, Rank};
 use onepath_transport::TransportError;
 use onepath_transport::plan::{After, Plan};
 use onepath_transport::proto::ConnectionError;
-use onepath_transport::spray::{EntropyChoice, SprayOptions, SprayTransport};
+use onepath_transport::spray::{EntropyChoice, SprayCounters, SprayOptions, SprayTransport};
 use support::plans::{all_gather, input, pattern, send};
 use support::rank::{Buffers, HUNG, run};
 use support::relays::{Faults, relayed_counted};
@@ -53,7 +53,7 @@ fn bad_links_cost_retransmissions_and_nothing_else() {
                 assert!(done.output[from * LENGTH..][..LENGTH] == expected);
             }
         });
-        for count in counters.iter().flat_map(|counters| counters.read()) {
+        for count in counters.iter().flat_map(SprayCounters::read) {
             let stats = count.stats;
             println!("{entropy}: {stats:?}");
             assert!(stats.retransmissions > 5 && stats.duplicates > 5, "{stats:?}");

@@ -83,7 +83,8 @@ pub enum TuningSource {
 ///
 /// What is not said is taken from the environment: `ONEPATH_ALGORITHM`, `ONEPATH_TRANSPORT`,
 /// `ONEPATH_SUBFLOWS`, `ONEPATH_ENTROPY`, `ONEPATH_TUNING` (`measure`, `model` or a file),
-/// `ONEPATH_JOB_SECRET`, `ONEPATH_SOCKET_IFNAME`, `ONEPATH_SOCKET_FAMILY`, `ONEPATH_FLIGHT_RECORDS`.
+/// `ONEPATH_JOB_SECRET`, `ONEPATH_SOCKET_IFNAME`, `ONEPATH_SOCKET_FAMILY`,
+/// `ONEPATH_FLIGHT_RECORDS`.
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     rank: Option<Rank>,

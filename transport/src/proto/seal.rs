@@ -6,8 +6,8 @@
 //! provably secure message authentication based on universal hashing", 1996). The PRF is
 //! SipHash-2-4 (Aumasson and Bernstein, 2012), made for short inputs; over whole payloads it would
 //! take a third of the time of a transfer. The universal hash is NH with 64-bit words, as in VMAC
-//! (Krovetz, "Message authentication on 64-bit architectures", 2006, section 3): two payloads of one
-//! length, which the header tells, have one digest with probability 2^-64. So a stranger who does
+//! (Krovetz, "Message authentication on 64-bit architectures", 2006, section 3): two payloads of
+//! one length, which is hashed too, have one digest with probability 2^-64. So a stranger who does
 //! not know the key hits a tag with one datagram in some 2^63, and a datagram whose bits were
 //! changed on the way is refused with the same certainty.
 
@@ -36,7 +36,8 @@ pub struct TagKey {
 }
 
 impl TagKey {
-    /// From 128 secret bits, of which SipHash in counter mode makes independent keys for the parts.
+    /// From 128 secret bits, of which `SipHash` in counter mode makes independent keys for the
+    /// parts.
     pub fn new(key: [u8; 16]) -> Self {
         let expand = SipHasher24::new_with_key(&key);
         let word = |number: u64| {

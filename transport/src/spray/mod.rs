@@ -289,8 +289,8 @@ impl Transport for SprayTransport {
         }
         let paths = |rank: Rank| {
             let at = self.by_rank.get(rank.index()).copied().flatten()?;
-            let assigned = self.peers.get(at as usize)?.assigned.as_ref()?;
-            Some((assigned.leaf, &assigned.live[..]))
+            let known = self.peers.get(at as usize)?.assigned.as_ref()?;
+            Some((known.leaf, &known.live[..]))
         };
         share::deal(assigner.as_ref(), (plan, self.epoch), chunk_bytes, &mut self.cuts, paths);
     }

@@ -133,7 +133,7 @@ impl Default for SprayOptions {
         Self {
             entropy: EntropyChoice::default(),
             entropies: 16,
-            congestion: CongestionConfig::Fixed { window: 1 << 20 },
+            congestion: proto.congestion,
             pacing: false,
             mtu: proto.mtu,
             early_bytes: MAX_CHUNK_BYTES as u32,

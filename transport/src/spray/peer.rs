@@ -94,7 +94,7 @@ pub(super) struct Parts {
     pub(super) early_bytes: u32,
 }
 
-/// How much of a chunk's payload goes to its place.
+/// Puts a piece of a chunk to its place.
 fn place(chunk: &IncomingChunk, offset: u32, bytes: &[u8]) {
     // SAFETY: the table keeps the operation until `received` has been called for every chunk of
     // it, and `cancel` drops this peer; the connection hands over each byte of a chunk once.
@@ -244,22 +244,23 @@ impl Peer {
             }
         } else if self.is_first(piece) {
             let Some(chunk) = self.find(piece.chunk, table)? else {
-                return self.keep(piece, payload);
+                self.keep(piece, payload);
+                return Ok(());
             };
             place(&chunk, piece.offset, payload);
             self.connection.open(piece.chunk);
             self.incoming[at] = Some(chunk);
         } else {
             // Found again with what is there already.
-            return self.keep(piece, payload);
+            self.keep(piece, payload);
+            return Ok(());
         }
         if piece.complete { self.deliver(piece.chunk, now, table) } else { Ok(()) }
     }
 
-    fn keep(&mut self, piece: &IncomingPiece, payload: &[u8]) -> Result<(), TransportError> {
+    fn keep(&mut self, piece: &IncomingPiece, payload: &[u8]) {
         self.early.store(piece, payload);
         self.has_early = true;
-        Ok(())
     }
 
     /// Whether nothing else of the chunk has come.

@@ -242,15 +242,12 @@ fn join(
     // Both ends accept as many as the one with more of them has.
     let entropies = options.entropies.max(hello.entropies);
     let paths = paths.filter(|_| options.entropy == EntropyChoice::PerSubflow);
-    let (sockets, lanes) = match &paths {
-        Some(paths) => {
-            let sockets = sources.of_paths(ip, paths, usize::from(entropies))?;
-            (sockets, paths.paths.len().max(1) as u16)
-        }
-        None => {
-            let sockets = sources.automatic(ip, usize::from(options.entropies))?;
-            (sockets.into(), options.entropies)
-        }
+    let (sockets, lanes) = if let Some(paths) = &paths {
+        let sockets = sources.of_paths(ip, paths, usize::from(entropies))?;
+        (sockets, paths.paths.len().max(1) as u16)
+    } else {
+        let sockets = sources.automatic(ip, usize::from(options.entropies))?;
+        (sockets.into(), options.entropies)
     };
     let entropies = entropies.max(lanes);
     let salt = u64::from(names.id(rank).0) << 32 | u64::from(names.me);

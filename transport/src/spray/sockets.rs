@@ -43,7 +43,7 @@ const SEND_BYTES: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} for datagrams on {local}: {source}")]
 pub struct SocketError {
-    /// What was tried: "bind a socket", "set IP_TOS".
+    /// What was tried: "bind a socket", "set the ECN bits".
     pub action: &'static str,
     /// The local address; port 0 for any.
     pub local: SocketAddr,

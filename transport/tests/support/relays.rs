@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use onepath_transport::proto::Random;
 use onepath_transport::spray::{SprayCounters, SprayOptions, SprayTransport};
+use socket2::Socket;
 
 use super::sprayed::{boxed, sprayed_through};
 use super::worlds::World;
@@ -93,6 +94,10 @@ impl Relay {
 /// Starts a relay and gives the address that it listens on.
 fn relay(to: SocketAddr, faults: Faults, seed: u64) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback is bound");
+    // Only what `faults` says is to be lost.
+    let socket = Socket::from(socket);
+    socket.set_recv_buffer_size(4 << 20).expect("a size can be asked for");
+    let socket = UdpSocket::from(socket);
     let address = socket.local_addr().expect("a bound socket has an address");
     let relay = Relay { socket, to, faults, random: Random::new(seed), held: None };
     std::thread::spawn(move || relay.run());
