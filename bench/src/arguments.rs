@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use onepath_collectives::{Algorithm, DataType, ReduceOp};
 
-use crate::join::TransportKind;
+use crate::join::{EntropyChoice, TransportKind};
 use crate::lab::LabArguments;
 use crate::measure::{MAX_ITERATIONS, WARM_UP};
 use crate::paths::PathsArguments;
@@ -80,12 +80,16 @@ pub(crate) struct CommonArguments {
     /// Ranks that are started on this machine [default: 2, or the launcher's]
     #[arg(long, value_parser = value_parser!(u32).range(1..=MAX_RANKS))]
     pub(crate) ranks: Option<u32>,
-    /// How bytes travel: auto, tcp or local (shared memory)
+    /// How bytes travel: auto, tcp, local (shared memory) or spray (datagrams)
     #[arg(long, env = "ONEPATH_TRANSPORT", default_value = "auto")]
     pub(crate) transport: TransportKind,
     /// TCP connections to each peer [default: the library's]
     #[arg(long, env = "ONEPATH_SUBFLOWS", value_parser = value_parser!(u16).range(1..=16))]
     pub(crate) subflows: Option<u16>,
+    /// Source port of each datagram: per-subflow, round-robin, random, reps, burst or
+    /// burst:PACKETS; with --transport spray [default: reps]
+    #[arg(long, env = "ONEPATH_ENTROPY", value_name = "POLICY")]
+    pub(crate) entropy: Option<EntropyChoice>,
     /// Iterations that are timed [default: by time, or the peers' with --format peers]
     #[arg(long, value_parser = value_parser!(u32).range(1..=i64::from(MAX_ITERATIONS)))]
     pub(crate) iterations: Option<u32>,
@@ -250,6 +254,7 @@ mod tests {
             ("b allreduce --op mean", &["--op", "mean", "avg"]),
             ("b allreduce --ranks 0", &["--ranks", "0", "1..=256"]),
             ("b allreduce --transport udp", &["--transport", "udp", "local"]),
+            ("b allreduce --entropy ecmp", &["--entropy", "ecmp", "round-robin"]),
             ("b allreduce --format xml", &["--format", "xml", "peers"]),
             ("b allreduce --factor 1", &["--factor", "1", "2..=1024"]),
             ("b allreduce --sizes 4 --min 4", &["--sizes", "--min"]),

@@ -11,7 +11,7 @@ use crate::arguments::{
     LimitsArguments, ReduceArguments, ReductionArguments, SizeArguments,
 };
 use crate::collective::{Collective, Place};
-use crate::join::TransportKind;
+use crate::join::{EntropyChoice, TransportKind};
 use crate::measure::Slowest;
 use crate::sizes::{self, SizeError};
 
@@ -78,6 +78,7 @@ pub(crate) struct Job {
     pub(crate) world: WorldSize,
     pub(crate) transport: TransportKind,
     pub(crate) subflows: Option<u16>,
+    pub(crate) entropy: Option<EntropyChoice>,
     pub(crate) algorithm: Option<Algorithm>,
     pub(crate) tuning: Option<PathBuf>,
     pub(crate) write_tuning: Option<PathBuf>,
@@ -172,6 +173,7 @@ impl Job {
             work: parts.work,
             transport: parts.common.transport,
             subflows: parts.common.subflows,
+            entropy: parts.common.entropy,
             algorithm: data.and_then(|data| data.algorithm),
             tuning: data.and_then(|data| data.tuning.clone()),
             write_tuning: data.and_then(|data| data.write_tuning.clone()),

@@ -8,6 +8,7 @@ use onepath_collectives::communicator::{BuildError, Builder, TuningSource};
 use onepath_topology::WorldSize;
 
 pub(crate) use onepath_collectives::communicator::TransportKind;
+pub(crate) use onepath_transport::spray::EntropyChoice;
 
 use crate::job::Job;
 
@@ -28,6 +29,9 @@ pub(crate) fn join(job: &Job) -> Result<Communicator, BuildError> {
         .insecure(job.insecure);
     if let Some(subflows) = job.subflows {
         builder = builder.subflows(subflows);
+    }
+    if let Some(entropy) = job.entropy {
+        builder = builder.entropy(entropy);
     }
     if job.algorithm.is_some() {
         builder = builder.algorithm(job.algorithm);

@@ -63,7 +63,7 @@ fn allocations(rounds: usize, mut body: impl FnMut() -> Result<(), CollectiveErr
 
 #[test]
 fn all_reduce_allocates_nothing_in_the_steady_state_by_any_algorithm_and_size() {
-    for transport in [TransportKind::Tcp, TransportKind::Local] {
+    for transport in [TransportKind::Tcp, TransportKind::Local, TransportKind::Spray] {
         world(transport, |communicator| {
             let mut buffer = vec![1_f32; 700_001];
             let (input, mut output) = (vec![1_f32; 5_000], vec![0_f32; 5_000]);

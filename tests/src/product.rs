@@ -19,7 +19,8 @@ pub const SEGMENT_COUNTS: [usize; 9] = [0, 1, 2, 5, 13, 101, 1_021, 2_520, 5_003
 pub const RANKS: std::ops::RangeInclusive<usize> = 1..=9;
 
 /// Transports that every case runs on.
-pub const TRANSPORTS: [TransportKind; 2] = [TransportKind::Tcp, TransportKind::Local];
+pub const TRANSPORTS: [TransportKind; 3] =
+    [TransportKind::Tcp, TransportKind::Local, TransportKind::Spray];
 
 /// The most elements that a case of `ranks` ranks needs of each rank.
 pub fn longest(ranks: usize) -> usize {

@@ -7,17 +7,20 @@
 //! | [`plan`] | what one rank does in one operation, as plain data |
 //! | [`share`] | which bytes of a plan's sends take which path |
 //! | [`wire`] | the header before every chunk |
+//! | `eager` | copies of short payloads |
 //! | [`flow`] | the operations in flight: gates, progress, placement |
 //! | [`tcp`] | several TCP subflows to each peer |
 //! | [`local`] | shared memory between the ranks of one host |
 //! | [`path`] | which local port takes which path through the fabric |
 //! | [`proto`] | our datagram protocol, without sockets and without a clock |
+//! | [`spray`] | UDP by that protocol, over many source ports |
 //! | [`router`] | one transport or the other, by peer |
 //!
 //! A [`Transport`] is driven by its owner: `post` the flows of an operation, `poll` until the
 //! [`flow::FlowTable`] says that it is complete, `wait` when there is nothing to do, `cancel` to
 //! give up.
 
+mod eager;
 pub mod flow;
 pub mod local;
 pub mod path;
@@ -25,6 +28,7 @@ pub mod plan;
 pub mod proto;
 pub mod router;
 pub mod share;
+pub mod spray;
 pub mod tcp;
 pub mod wire;
 
@@ -35,6 +39,7 @@ use onepath_topology::Rank;
 
 use flow::{FlowTable, MatchError, Slot};
 use plan::Plan;
+use proto::ConnectionError;
 use wire::WireError;
 
 /// Whether a poll moved anything.
@@ -89,6 +94,14 @@ pub enum TransportError {
         /// How the calls differ.
         problem: MatchError,
     },
+    /// Datagrams do not get through to the peer, or it breaks their protocol.
+    #[error("rank {peer}: {problem}")]
+    Connection {
+        /// The peer.
+        peer: Rank,
+        /// What is wrong.
+        problem: ConnectionError,
+    },
 }
 
 impl TransportError {
@@ -98,6 +111,7 @@ impl TransportError {
             Self::Closed { peer }
             | Self::Io { peer, .. }
             | Self::Protocol { peer, .. }
+            | Self::Connection { peer, .. }
             | Self::Mismatch { peer, .. } => peer,
         }
     }

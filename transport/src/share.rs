@@ -5,6 +5,8 @@ use std::fmt;
 use onepath_topology::Rank;
 use onepath_topology::fabric::{LeafId, PathId};
 
+use crate::plan::{Plan, SendFlow};
+
 /// A range of bytes of one send and the path that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
@@ -86,15 +88,64 @@ pub trait AssignFlows: fmt::Debug + Send + Sync {
     fn assign(&self, set: StepFlows<'_>, cuts: &mut Vec<Cut>);
 }
 
-/// Moves the cuts of one flow, sorted by offset, to whole chunks and appends them as shares of
-/// `send`, a flow of `total` bytes.
-pub(crate) fn round(
-    send: u32,
-    total: usize,
+/// Deals the sends of a plan, step by step, unless its shares are of this `epoch`: of the set of
+/// live paths that `paths` gives with the leaf of each peer. `cuts` is kept for its memory.
+pub(crate) fn deal<'a>(
+    assigner: &dyn AssignFlows,
+    (plan, epoch): (&mut Plan, u64),
     chunk_bytes: usize,
-    cuts: &[Cut],
+    cuts: &mut Vec<Cut>,
+    paths: impl Fn(Rank) -> Option<(LeafId, &'a [PathId])>,
+) {
+    if plan.shares.epoch == Some(epoch) {
+        return;
+    }
+    plan.shares.clear();
+    plan.shares.epoch = Some(epoch);
+    let Plan { sends, shares, .. } = plan;
+    let mut first = 0;
+    for step in sends.chunk_by(|a, b| a.step == b.step) {
+        deal_step(assigner, (first, step), chunk_bytes, cuts, &paths, &mut shares.list);
+        first += step.len();
+    }
+}
+
+/// Gives the sends of one step, which begin at `first` in the plan, to the assigner and appends
+/// their shares.
+fn deal_step<'a>(
+    assigner: &dyn AssignFlows,
+    (first, step): (usize, &[SendFlow]),
+    chunk_bytes: usize,
+    cuts: &mut Vec<Cut>,
+    paths: &impl Fn(Rank) -> Option<(LeafId, &'a [PathId])>,
     shares: &mut Vec<Share>,
 ) {
+    let served = step.iter().enumerate().filter(|(_, flow)| flow.source.length > 0);
+    let (sends, flows): (Vec<usize>, Vec<StepFlow<'_>>) = served
+        .filter_map(|(at, flow)| {
+            let (leaf, paths) = paths(flow.peer).filter(|(_, paths)| !paths.is_empty())?;
+            let bytes = flow.source.length as u64;
+            Some((at, StepFlow { peer: flow.peer, leaf, bytes, paths }))
+        })
+        .unzip();
+    let Some(&at) = sends.first() else { return };
+    cuts.clear();
+    let set = StepFlows { step: step[at].step, chunk_bytes, flows: &flows };
+    assigner.assign(set, cuts);
+    cuts.retain(|cut| {
+        flows.get(cut.flow as usize).is_some_and(|flow| flow.paths.contains(&cut.path))
+    });
+    cuts.sort_unstable_by_key(|cut| (cut.flow, cut.offset));
+    for cuts in cuts.chunk_by(|a, b| a.flow == b.flow) {
+        let send = sends[cuts[0].flow as usize];
+        let total = step[send].source.length;
+        round((first + send) as u32, total, chunk_bytes, cuts, shares);
+    }
+}
+
+/// Moves the cuts of one flow, sorted by offset, to whole chunks and appends them as shares of
+/// `send`, a flow of `total` bytes.
+fn round(send: u32, total: usize, chunk_bytes: usize, cuts: &[Cut], shares: &mut Vec<Share>) {
     let mut offset = 0;
     for cut in cuts {
         let end = cut.offset.saturating_add(cut.bytes);

@@ -11,11 +11,13 @@ use onepath_topology::Nanos;
 use onepath_transport::Activity;
 use onepath_transport::flow::{Memory, Posting};
 use onepath_transport::plan::Plan;
+use onepath_transport::spray::{EntropyChoice, SprayOptions};
 use onepath_transport::tcp::pinned::Sharing;
 use onepath_transport::wire::OperationId;
 use support::pinned::pinned;
 use support::plans::{adding, ring_all_reduce};
 use support::rank::{RankEnd, run};
+use support::sprayed::{split, sprayed};
 use support::worlds::{self, World};
 
 const ELEMENTS: usize = 100_000;
@@ -81,6 +83,15 @@ fn tcp_reduces_without_allocating() {
 fn pinned_tcp_reduces_without_allocating() {
     no_allocation_after_warm_up(pinned(3, 4, Sharing::Static));
     no_allocation_after_warm_up(pinned(3, 4, Sharing::Shared));
+}
+
+#[test]
+fn datagrams_reduce_without_allocating() {
+    for entropy in EntropyChoice::ALL {
+        no_allocation_after_warm_up(sprayed(3, SprayOptions { entropy, ..Default::default() }));
+    }
+    let entropy = EntropyChoice::PerSubflow;
+    no_allocation_after_warm_up(split(3, SprayOptions { entropy, ..Default::default() }, 4));
 }
 
 #[test]

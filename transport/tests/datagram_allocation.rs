@@ -31,7 +31,7 @@ struct Pair {
 fn pair(policy: EntropyPolicy) -> Pair {
     let config = Config { policy, ..Config::default() };
     let keys = TagKeys { send: TagKey::new([0; 16]), receive: TagKey::new([0; 16]) };
-    let end = || Connection::new(ConnectionId(1), &config, keys).expect("a valid config");
+    let end = || Connection::new(ConnectionId(1), &config, keys.clone()).expect("a valid config");
     let wire = || Vec::with_capacity(10_000);
     let (there, back) = (wire(), wire());
     Pair { sender: end(), receiver: end(), now: Nanos(1), sent: 0, there, back }

@@ -72,10 +72,11 @@ pub(crate) fn run(job: &Job) -> Result<Verdict, WorkError> {
     Ok(verdict)
 }
 
-/// On one host, `auto` is shared memory.
+/// On one host, `auto` is shared memory. Datagrams are held against the limit of TCP: both cross
+/// the loopback device.
 fn kind(transport: TransportKind) -> Kind {
     match transport {
-        TransportKind::Tcp => Kind::Tcp,
+        TransportKind::Tcp | TransportKind::Spray => Kind::Tcp,
         TransportKind::Auto | TransportKind::Local => Kind::Local,
     }
 }

@@ -33,7 +33,7 @@ pub use interfaces::{InterfaceAddress, InterfaceChoice, InterfaceError};
 pub use rendezvous::{
     Hosting, RendezvousClient, RendezvousConfig, RendezvousError, RendezvousServer,
 };
-pub use secret::{JobSecret, SecretError, Trust};
+pub use secret::{JobSecret, SecretError, Trust, UntrustedAddress};
 
 /// Where variables are read from: the process's environment, or a map in tests.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;

@@ -8,7 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use zeroize::Zeroizing;
+
+use onepath_topology::Rank;
 
 use super::Lookup;
 
@@ -170,6 +174,23 @@ impl Trust {
         }
     }
 
+    /// The key of the tags of datagrams from one rank to another in a session: HKDF-Expand (RFC
+    /// 5869) of the secret, of which one block is more than enough. Without a secret it is made of
+    /// the session's number alone, which ranks learn by connections of which strangers know
+    /// nothing: it keeps out what goes astray, not who listens.
+    pub(crate) fn tag_key(&self, session: u128, from: Rank, to: Rank) -> [u8; 16] {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.key()).expect("HMAC takes keys of any length");
+        mac.update(b"onepath datagram tag\0");
+        mac.update(&session.to_le_bytes());
+        mac.update(&from.number().to_le_bytes());
+        mac.update(&to.number().to_le_bytes());
+        mac.update(&[1]);
+        let mut key = [0; 16];
+        key.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        key
+    }
+
     /// The key of the challenge. Without a secret it is empty: the format on the wire is the same,
     /// and a side that has a secret notices a side that has none.
     pub(super) fn key(&self) -> &[u8] {
@@ -252,6 +273,25 @@ mod tests {
             Trust::from_environment(&empty, false),
             Err(SecretError::Length { length: 0, .. })
         ));
+    }
+
+    #[test]
+    fn tag_keys_differ_by_secret_session_and_direction() {
+        let secret = |text: &str| {
+            Trust::Secret(JobSecret::new(text.as_bytes().to_vec(), "test").expect("good"))
+        };
+        let (one, two) = (Rank::new(1), Rank::new(2));
+        let keys = [
+            secret(GOOD).tag_key(5, one, two),
+            secret(GOOD).tag_key(5, two, one),
+            secret(GOOD).tag_key(6, one, two),
+            secret("another secret of ours").tag_key(5, one, two),
+            Trust::Insecure.tag_key(5, one, two),
+        ];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[..at].contains(key));
+        }
+        assert_eq!(keys[0], secret(GOOD).tag_key(5, one, two));
     }
 
     #[test]

@@ -5,13 +5,18 @@ use std::path::PathBuf;
 
 use onepath_topology::{Rank, WorldSize};
 use onepath_transport::local::SegmentError;
+use onepath_transport::proto::ConfigError;
+use onepath_transport::spray::hello::HelloError;
+use onepath_transport::spray::{SetupError, SocketError};
 use onepath_transport::tcp::{MAX_SUBFLOWS, OptionError};
 
 use super::paths::MAX_PATHS;
 use crate::algorithm::cost::TableError;
 use crate::bootstrap::host_port::HostPortError;
 use crate::bootstrap::interfaces::InterfaceTextError;
-use crate::bootstrap::{InterfaceError, LaunchError, RendezvousError, SecretError};
+use crate::bootstrap::{
+    InterfaceError, LaunchError, RendezvousError, SecretError, UntrustedAddress,
+};
 use crate::control::{EndpointError, SessionError};
 use crate::error::CollectiveError;
 use crate::reduce::IsaError;
@@ -124,6 +129,39 @@ pub enum BuildError {
         rank: Rank,
         /// The cause.
         source: io::Error,
+    },
+    /// Options of datagrams are wrong.
+    #[error("datagrams: {0}")]
+    SprayOptions(#[from] ConfigError),
+    /// A socket for datagrams could not be made.
+    #[error(transparent)]
+    SpraySocket(#[from] SocketError),
+    /// Datagrams could not be set up.
+    #[error(transparent)]
+    Spray(#[from] SetupError),
+    /// The addresses of datagrams could not be exchanged.
+    #[error("cannot exchange datagram addresses with rank {rank}: {source}")]
+    SprayExchange {
+        /// The rank.
+        rank: Rank,
+        /// The cause.
+        source: io::Error,
+    },
+    /// What a rank says of where it receives datagrams cannot be read.
+    #[error("rank {rank} does not say where it receives datagrams: {problem}")]
+    SprayHello {
+        /// The rank.
+        rank: Rank,
+        /// What is wrong.
+        problem: HelloError,
+    },
+    /// A rank wants its datagrams sent where nobody is trusted.
+    #[error("rank {rank} receives datagrams elsewhere: {problem}")]
+    SprayUntrusted {
+        /// The rank.
+        rank: Rank,
+        /// What is wrong.
+        problem: UntrustedAddress,
     },
     /// A socket could not be prepared.
     #[error(transparent)]

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use onepath_topology::{Rank, WorldSize};
+use onepath_transport::spray::{EntropyChoice, SprayOptions};
 use onepath_transport::tcp::MAX_SUBFLOWS;
 
 use crate::algorithm::Algorithm;
@@ -33,11 +34,13 @@ pub enum TransportKind {
     Tcp,
     /// Shared memory; all ranks must be on one host.
     Local,
+    /// Datagrams everywhere, see [`onepath_transport::spray`]; never chosen by `Auto`.
+    Spray,
 }
 
 impl TransportKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Tcp, Self::Local];
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Tcp, Self::Local, Self::Spray];
 
     /// Its name, as options spell it.
     pub const fn name(self) -> &'static str {
@@ -45,6 +48,7 @@ impl TransportKind {
             Self::Auto => "auto",
             Self::Tcp => "tcp",
             Self::Local => "local",
+            Self::Spray => "spray",
         }
     }
 }
@@ -78,8 +82,9 @@ pub enum TuningSource {
 /// Says who this rank is and how it talks, then joins.
 ///
 /// What is not said is taken from the environment: `ONEPATH_ALGORITHM`, `ONEPATH_TRANSPORT`,
-/// `ONEPATH_SUBFLOWS`, `ONEPATH_TUNING` (`measure`, `model` or a file), `ONEPATH_JOB_SECRET`,
-/// `ONEPATH_SOCKET_IFNAME`, `ONEPATH_SOCKET_FAMILY`, `ONEPATH_FLIGHT_RECORDS`.
+/// `ONEPATH_SUBFLOWS`, `ONEPATH_ENTROPY`, `ONEPATH_TUNING` (`measure`, `model` or a file),
+/// `ONEPATH_JOB_SECRET`, `ONEPATH_SOCKET_IFNAME`, `ONEPATH_SOCKET_FAMILY`,
+/// `ONEPATH_FLIGHT_RECORDS`.
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     rank: Option<Rank>,
@@ -89,6 +94,8 @@ pub struct Builder {
     transport: Option<TransportKind>,
     subflows: Option<u16>,
     pinning: Option<Pinning>,
+    spray: SprayOptions,
+    entropy: Option<EntropyChoice>,
     algorithm: Option<Algorithm>,
     tuning: Option<TuningSource>,
     secret: Option<JobSecret>,
@@ -172,6 +179,23 @@ impl Builder {
     #[must_use]
     pub fn pinning(mut self, pinning: Pinning) -> Self {
         self.pinning = Some(pinning);
+        self
+    }
+
+    /// How [`TransportKind::Spray`] works; on all ranks with the same
+    /// [`early_bytes`](SprayOptions::early_bytes). With [`pinning`](Self::pinning) and
+    /// [`EntropyChoice::PerSubflow`], subflows take the paths that it finds, to the address where
+    /// a peer receives datagrams.
+    #[must_use]
+    pub fn spray(mut self, options: SprayOptions) -> Self {
+        self.spray = options;
+        self
+    }
+
+    /// Which source port each datagram takes, whatever [`spray`](Self::spray) says.
+    #[must_use]
+    pub fn entropy(mut self, entropy: EntropyChoice) -> Self {
+        self.entropy = Some(entropy);
         self
     }
 
@@ -270,6 +294,12 @@ impl Builder {
             return Err(BuildError::Subflows { subflows });
         }
         self.pinning.as_ref().map_or(Ok(()), Pinning::check)?;
+        let entropy = match self.entropy {
+            Some(entropy) => Some(entropy),
+            None => variable("ONEPATH_ENTROPY")?,
+        };
+        let spray = SprayOptions { entropy: entropy.unwrap_or(self.spray.entropy), ..self.spray };
+        spray.check()?;
         let trust = match self.secret {
             Some(secret) => Trust::Secret(secret),
             None => Trust::from_environment(lookup, self.insecure)?,
@@ -290,6 +320,7 @@ impl Builder {
             subflows,
             near_subflows: said.unwrap_or(NEAR_SUBFLOWS),
             pinning: self.pinning,
+            spray,
             algorithm: match self.algorithm {
                 Some(algorithm) => Some(algorithm),
                 None => variable("ONEPATH_ALGORITHM")?,

@@ -20,7 +20,7 @@ use super::build_error::BuildError;
 use super::builder::TransportKind;
 use super::join::{Card, Options};
 use super::paths::{Pinning, first_ports};
-use super::{Communicator, SCRATCH_LIMIT};
+use super::{Communicator, SCRATCH_LIMIT, spray};
 
 /// What the communicators of a process that stem from one world share.
 #[derive(Clone, Debug)]
@@ -86,9 +86,11 @@ pub(super) fn connect(
     let on_host = group.local_peers(me, world);
     let local = by_memory(options.transport, (me, world), &on_host)?;
     let pinning = options.pinning.as_ref();
-    let paths = pinned_paths(&group, pinning, |rank| rank != me && !local.contains(&rank))?;
-    let wanted = |rank: Rank| match (local.contains(&rank), pinning) {
-        // Whose end is noticed by it.
+    let by_datagrams = options.transport == TransportKind::Spray;
+    let pinned = pinning.filter(|_| !by_datagrams);
+    let paths = pinned_paths(&group, pinned, |rank| rank != me && !local.contains(&rank))?;
+    let wanted = |rank: Rank| match (local.contains(&rank) || by_datagrams, pinned) {
+        // To exchange addresses by it, and to notice the end of a rank of this host.
         (true, _) => 1,
         (false, Some(_)) => 0,
         (false, None) if on_host.contains(&rank) => options.near_subflows,
@@ -106,10 +108,20 @@ pub(super) fn connect(
         local_ports: Vec::new(),
         parent,
     })?;
+    let config = engine_config((me, world), &options, on_host.len() + 1);
+    let watch = Watch::new(session.control);
+    if by_datagrams {
+        let transport = spray::connect(&group, (me, world), &session.data)?;
+        let counters = transport.counters();
+        let mut communicator = Communicator::assemble(config, Box::new(transport), watch);
+        communicator.datagrams = Some(counters);
+        communicator.group = Some(group);
+        return Ok(communicator);
+    }
     let (near, far): (Vec<_>, Vec<_>) =
         session.data.into_iter().partition(|(rank, _)| local.contains(rank));
     let shared = share_memory(world, me, &near, options.join_timeout)?;
-    let (tcp, counters) = match pinning {
+    let (tcp, counters) = match pinned {
         Some(pinning) if !paths.is_empty() => {
             let peers = pinned_peers(paths, session.pinned);
             let tcp = pinned_transport((me, world), pinning, peers, session.redialer)?;
@@ -121,25 +133,36 @@ pub(super) fn connect(
         }
         _ => (None, None),
     };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let config = EngineConfig {
-        me,
-        world,
-        tuning: Tuning::modelled(world),
-        algorithm: options.algorithm,
-        scratch_limit: SCRATCH_LIMIT,
-        chunk_limit: pinning.map(|pinning| pinning.chunk_bytes),
-        idle: IdlePolicy::for_host(on_host.len() + 1, cores),
-        operation_timeout: options.operation_timeout,
-        late_warning: options.late_warning,
-        flight_records: options.flight_records.clone(),
-    };
-    let watch = Watch::new(session.control);
     let router = Box::new(Router::new(shared, tcp));
     let mut communicator = Communicator::assemble(config, router, watch);
     communicator.paths = counters;
     communicator.group = Some(group);
     Ok(communicator)
+}
+
+fn engine_config(
+    (me, world): (Rank, WorldSize),
+    options: &Options,
+    ranks_on_host: usize,
+) -> EngineConfig {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let chunk_limit = match (&options.pinning, options.transport) {
+        (Some(pinning), _) => Some(pinning.chunk_bytes),
+        (None, TransportKind::Spray) => Some(spray::CHUNK_BYTES),
+        (None, _) => None,
+    };
+    EngineConfig {
+        me,
+        world,
+        tuning: Tuning::modelled(world),
+        algorithm: options.algorithm,
+        scratch_limit: SCRATCH_LIMIT,
+        chunk_limit,
+        idle: IdlePolicy::for_host(ranks_on_host, cores),
+        operation_timeout: options.operation_timeout,
+        late_warning: options.late_warning,
+        flight_records: options.flight_records.clone(),
+    }
 }
 
 fn pinned_transport(
@@ -160,7 +183,7 @@ fn by_memory(
 ) -> Result<Vec<Rank>, BuildError> {
     let far = || world.ranks().find(|rank| *rank != me && !on_host.contains(rank));
     match (transport, far()) {
-        (TransportKind::Tcp, _) => Ok(Vec::new()),
+        (TransportKind::Tcp | TransportKind::Spray, _) => Ok(Vec::new()),
         (TransportKind::Local, Some(there)) => Err(BuildError::DifferentHosts { here: me, there }),
         (TransportKind::Auto | TransportKind::Local, _) => Ok(on_host.to_vec()),
     }
@@ -223,7 +246,7 @@ fn share_memory(
 
 type Address = [u8; SegmentAddress::ENCODED_BYTES];
 
-fn first(sockets: &[Socket]) -> io::Result<&Socket> {
+pub(super) fn first(sockets: &[Socket]) -> io::Result<&Socket> {
     sockets.first().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
 }
 

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use onepath_topology::{Rank, WorldSize};
 use onepath_transport::NoTransport;
 use onepath_transport::local::HostId;
+use onepath_transport::proto::packet::PROTOCOL_VERSION;
+use onepath_transport::spray::SprayOptions;
 use onepath_transport::wire::WIRE_VERSION;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,7 @@ pub(super) struct Options {
     /// TCP connections to a rank of the same host.
     pub(super) near_subflows: u16,
     pub(super) pinning: Option<Pinning>,
+    pub(super) spray: SprayOptions,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) tuning: TuningSource,
     pub(super) trust: Trust,
@@ -138,6 +141,8 @@ fn parameters(options: &Options) -> Vec<(String, String)> {
         ("onepath version", env!("CARGO_PKG_VERSION").to_owned()),
         ("wire version", WIRE_VERSION.to_string()),
         ("transport", options.transport.to_string()),
+        ("datagram version", PROTOCOL_VERSION.to_string()),
+        ("datagrams", options.spray.agreed()),
         ("subflows", options.subflows.to_string()),
         ("subflows inside a host", options.near_subflows.to_string()),
         ("pinned to paths", pinned),

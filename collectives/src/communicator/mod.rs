@@ -8,6 +8,7 @@
 //! | `builder`, `build_error` | what is said before joining |
 //! | `join`, `connect` | joining a world, connecting a group |
 //! | `paths` | pinning data connections to paths |
+//! | `spray` | exchanging addresses for datagrams |
 //! | `regroup` | split and shrink |
 //! | `tune` | agreeing on a cost table |
 //! | `fuzzing` | a parser for the fuzz targets |
@@ -21,6 +22,7 @@ mod lent;
 mod paths;
 mod regroup;
 mod scope;
+mod spray;
 mod tune;
 
 use std::cell::{Cell, RefCell};
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onepath_topology::{Rank, WorldSize};
+use onepath_transport::spray::{SprayCount, SprayCounters};
 use onepath_transport::tcp::pinned::{PathCount, PathCounters};
 use onepath_transport::{NoTransport, Transport};
 
@@ -64,6 +67,8 @@ pub struct Communicator {
     group: Option<Group>,
     /// What went over each path, if connections are pinned to paths.
     paths: Option<PathCounters>,
+    /// What went to each peer, if datagrams do.
+    datagrams: Option<SprayCounters>,
     /// Calls of `split` so far.
     splits: Cell<u64>,
 }
@@ -106,6 +111,7 @@ impl Communicator {
             world,
             group: None,
             paths: None,
+            datagrams: None,
             splits: Cell::new(0),
         }
     }
@@ -162,6 +168,11 @@ impl Communicator {
     /// Deaths and replacements of paths are events of the [`Endpoint`].
     pub fn path_counts(&self) -> Vec<PathCount> {
         self.paths.as_ref().map_or_else(Vec::new, PathCounters::read)
+    }
+
+    /// What went to and came from each peer by datagrams so far; empty over other transports.
+    pub fn datagram_counts(&self) -> Vec<SprayCount> {
+        self.datagrams.as_ref().map_or_else(Vec::new, SprayCounters::read)
     }
 
     /// The last operations and, after a failure, what was under way: for a log file.

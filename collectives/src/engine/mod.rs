@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use onepath_topology::{Nanos, Rank, WorldSize};
 use onepath_transport::flow::{FlowTable, MatchError, Memory, PostError, Posting, Slot};
+use onepath_transport::proto::ConnectionError;
 use onepath_transport::wire::OperationId;
 use onepath_transport::{Activity, Transport, TransportError};
 
@@ -341,9 +342,24 @@ impl Engine {
             TransportError::Protocol { problem, .. } => {
                 CollectiveError::Protocol { rank, problem: problem.to_string() }
             }
+            TransportError::Connection { problem, .. } => self.unreachable(rank, problem),
             TransportError::Mismatch { problem, .. } => self.mismatch(rank, problem),
         };
         self.break_with(found)
+    }
+
+    /// What to say of a peer to which datagrams do not get through.
+    fn unreachable(&self, rank: Rank, problem: ConnectionError) -> CollectiveError {
+        match problem {
+            ConnectionError::Protocol { problem } => {
+                CollectiveError::Protocol { rank, problem: problem.to_string() }
+            }
+            ConnectionError::Closed { .. }
+            | ConnectionError::Silent { .. }
+            | ConnectionError::Undeliverable { .. } => {
+                self.watch.verdict(rank, self.oldest().map(|oldest| oldest.call))
+            }
+        }
     }
 
     /// What to say of a chunk that does not fit: both calls, where they differ.

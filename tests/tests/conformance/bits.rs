@@ -71,6 +71,8 @@ fn bits_do_not_depend_on_transport_subflows_or_run() {
     }
     let local = World::new("bits", 5, TransportKind::Local);
     compare("shared memory differs", &reference, &results(&local, seed));
+    let spray = World::new("bits", 5, TransportKind::Spray);
+    compare("datagrams differ", &reference, &results(&spray, seed));
 }
 
 /// Compares with the sum, product or average in `f64`, within `ulp` (half the spacing of floats at

@@ -1,4 +1,4 @@
-//! Every collective against an oracle, on both transports.
+//! Every collective against an oracle, on every transport.
 //!
 //! `ONEPATH_SEED` chooses other data and other random sequences.
 
@@ -8,4 +8,5 @@ mod groups;
 mod large;
 mod many;
 mod pinned;
+mod spray;
 mod transfers;

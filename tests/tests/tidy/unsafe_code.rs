@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("transport/examples/local_speed.rs", "posts as the engine does"),
     ("transport/src/flow/", "chunks are placed through pointers into the caller's buffers"),
     ("transport/src/local/", "memory shared between processes"),
+    ("transport/src/spray/", "payloads are read from and placed in the caller's buffers; recvmmsg"),
     ("transport/src/tcp/", "bytes are received straight into the caller's buffers"),
     ("transport/tests/allocation.rs", "posts as the engine does"),
     ("transport/tests/processes.rs", "posts as the engine does"),

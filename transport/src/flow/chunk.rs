@@ -41,6 +41,16 @@ impl OutgoingChunk {
         }
     }
 
+    /// The operation that it belongs to.
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Index of its flow among the operation's sends.
+    pub(crate) fn send(&self) -> u32 {
+        self.send
+    }
+
     /// The same chunk with its payload read from `data`, which holds a copy of it.
     pub(crate) fn copied_to(mut self, data: *const u8) -> Self {
         self.data = data;

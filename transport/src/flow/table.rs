@@ -172,6 +172,8 @@ pub struct FlowTable {
     next_collective: u64,
     /// Per peer: receiving transfers below this number have been posted.
     next_transfers: Vec<u64>,
+    /// See [`changes`](Self::changes).
+    changes: u64,
 }
 
 impl FlowTable {
@@ -185,6 +187,7 @@ impl FlowTable {
             expected: vec![0; world.get()],
             next_collective: 0,
             next_transfers: vec![0; world.get()],
+            changes: 0,
         }
     }
 
@@ -200,6 +203,7 @@ impl FlowTable {
         // SAFETY: the caller's contract is the one of `begin`.
         unsafe { self.operations[free].begin(posting)? };
         self.states[free] = State::Active;
+        self.changes += 1;
         self.active.push(slot);
         for peer in self.operations[free].receive_peers() {
             self.expected[peer.index()] += 1;
@@ -246,8 +250,14 @@ impl FlowTable {
         self.operations[slot.at()].chunk_at(slot, index, offset)
     }
 
+    /// Counts postings and ended chunks: where it stands still, no gate has opened.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Notes that a pulled chunk has left and its memory may be written again.
     pub fn sent(&mut self, chunk: &OutgoingChunk) {
+        self.changes += 1;
         if self.holds(chunk.slot) && self.operations[chunk.slot.at()].sent(chunk) {
             self.settle(chunk.slot);
         }
@@ -320,6 +330,7 @@ impl FlowTable {
 
     /// Notes that a matched chunk has been placed.
     pub fn received(&mut self, peer: Rank, chunk: &IncomingChunk) {
+        self.changes += 1;
         if self.holds(chunk.slot) && self.operations[chunk.slot.at()].received(chunk) {
             self.expected[peer.index()] -= 1;
             self.settle(chunk.slot);

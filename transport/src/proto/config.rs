@@ -16,7 +16,7 @@ pub const MAX_ENTROPIES: u16 = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntropyPolicy {
     /// Every chunk keeps to the entropy of its lane; lane `i` begins on entropy `i`. A lane changes
-    /// only when its entropy is retired. This is one 5-tuple a subflow: `ecmp-udp`, `split-udp`.
+    /// only while its entropy is retired. This is one 5-tuple a subflow: `ecmp-udp`, `split-udp`.
     PerSubflow {
         /// How many lanes; at most as many as entropies.
         lanes: u16,

@@ -65,7 +65,8 @@ pub struct OutboxFull;
 /// It neither reads a clock nor sends: the caller gives the time with every call, sends what
 /// [`poll_transmit`](Self::poll_transmit) returns, and calls
 /// [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) says. It
-/// allocates when it is made, and afterwards only for chunks larger than any before.
+/// allocates when it is made, and afterwards only for chunks larger than any before in their
+/// place (see [`reserve_chunks`](Self::reserve_chunks)).
 #[derive(Debug)]
 pub struct Connection {
     id: ConnectionId,
@@ -101,6 +102,13 @@ impl Connection {
             close: None,
             error: None,
         })
+    }
+
+    /// Makes room for chunks of up to `length` bytes in both directions, so that none of them
+    /// allocates.
+    pub fn reserve_chunks(&mut self, length: usize) {
+        self.outbound.outbox.reserve(length);
+        self.inbox.reserve(length);
     }
 
     /// Hands over a chunk to be sent on `lane` (which only `PerSubflow` heeds). `token` comes back
@@ -289,6 +297,17 @@ impl Connection {
     /// Chunks of which pieces came and whose place is not [open](Self::open), in order.
     pub fn early(&self) -> impl Iterator<Item = ChunkNumber> + '_ {
         self.inbox.early()
+    }
+
+    /// The first of those from `from` on.
+    pub fn next_early(&self, from: ChunkNumber) -> Option<ChunkNumber> {
+        self.inbox.next_early(from)
+    }
+
+    /// Has an acknowledgement sent at once, if anything has come: the caller may not come back for
+    /// long.
+    pub fn acknowledge_now(&mut self) {
+        self.schedule.hurry();
     }
 
     /// What the flow table needs to find a chunk's place.

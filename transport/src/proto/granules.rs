@@ -33,6 +33,12 @@ impl Granules {
         self.done = 0;
     }
 
+    /// Makes room for chunks of up to `length` bytes; what is in the set stays.
+    pub(super) fn reserve(&mut self, length: usize) {
+        let words = length.div_ceil(GRANULE_BYTES * 64);
+        self.words.reserve(words.saturating_sub(self.words.len()));
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         self.done == self.length
     }

@@ -82,6 +82,14 @@ pub(super) const CLOSE_BYTES: usize = COMMON_BYTES + 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId(pub u32);
 
+impl ConnectionId {
+    /// The one that a datagram names, to find whose it is before its tag is checked.
+    pub fn of(datagram: &[u8]) -> Option<Self> {
+        let bytes = datagram.get(TAG_BYTES..)?.first_chunk()?;
+        Some(Self(u32::from_le_bytes(*bytes)))
+    }
+}
+
 /// Index of an entropy value: the header bits (for UDP the source port) that select a path. What
 /// bits an index stands for is the business of whoever sends the datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

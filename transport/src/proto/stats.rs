@@ -7,6 +7,8 @@ pub struct Stats {
     pub data_packets: u64,
     /// Payload bytes sent, again ones included.
     pub data_bytes: u64,
+    /// Data packets sent again.
+    pub retransmissions: u64,
     /// Payload bytes sent again.
     pub retransmitted_bytes: u64,
     /// Packets found to be lost.

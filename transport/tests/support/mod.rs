@@ -4,4 +4,6 @@
 pub(crate) mod pinned;
 pub(crate) mod plans;
 pub(crate) mod rank;
+pub(crate) mod relays;
+pub(crate) mod sprayed;
 pub(crate) mod worlds;

@@ -101,6 +101,11 @@ impl Inbox {
         }
     }
 
+    /// Makes room for chunks of up to `length` bytes.
+    pub(in crate::proto) fn reserve(&mut self, length: usize) {
+        self.slots.iter_mut().for_each(|slot| slot.granules.reserve(length));
+    }
+
     /// The credit to tell the sender.
     pub(in crate::proto) fn tell(&mut self) -> u64 {
         self.told = self.delivered;
@@ -185,7 +190,16 @@ impl Inbox {
 
     /// Chunks of which something came and whose place is not known yet, in order.
     pub(in crate::proto) fn early(&self) -> impl Iterator<Item = ChunkNumber> + '_ {
-        (self.delivered..self.delivered + self.slots.len() as u64)
+        self.early_from(0)
+    }
+
+    /// The first of those from `from` on.
+    pub(in crate::proto) fn next_early(&self, from: ChunkNumber) -> Option<ChunkNumber> {
+        self.early_from(from.0).next()
+    }
+
+    fn early_from(&self, from: u64) -> impl Iterator<Item = ChunkNumber> + '_ {
+        (self.delivered.max(from)..self.delivered + self.slots.len() as u64)
             .filter(|&n| self.slot(n).is_some_and(|s| s.state == State::Early))
             .map(ChunkNumber)
     }

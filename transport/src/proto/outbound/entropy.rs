@@ -11,7 +11,7 @@ use super::reps::Reps;
 
 #[derive(Debug)]
 enum Choice {
-    /// The entropy of each lane.
+    /// The entropy that each lane takes while its own, the one of its number, is retired.
     Lanes(Box<[Entropy]>),
     RoundRobin,
     Random(Random),
@@ -51,7 +51,10 @@ impl Selector {
     pub(super) fn next(&mut self, lane: u16, paths: &Paths) -> Entropy {
         let active = paths.active();
         match &mut self.choice {
-            Choice::Lanes(lanes) => lanes[usize::from(lane) % lanes.len()],
+            Choice::Lanes(lanes) => {
+                let home = Entropy(lane % lanes.len() as u16);
+                if paths.is_active(home) { home } else { lanes[home.index()] }
+            }
             Choice::RoundRobin => self.round_robin(paths),
             Choice::Random(random) => active[random.below(active.len() as u64) as usize],
             Choice::Burst { packets, left, current, random } => {
@@ -103,7 +106,11 @@ impl Selector {
             Choice::Lanes(lanes) => {
                 let unused =
                     paths.active().iter().copied().find(|candidate| !lanes.contains(candidate));
-                for lane in lanes.iter_mut().filter(|lane| **lane == entropy) {
+                // Those that had taken refuge on it, and the one whose own it is.
+                for (_, lane) in (0..)
+                    .zip(lanes.iter_mut())
+                    .filter(|(own, lane)| **lane == entropy || Entropy(*own) == entropy)
+                {
                     // Without an unused one, lanes share those that are left, in turn.
                     let active = paths.active();
                     self.turn = self.turn.wrapping_add(1);
@@ -135,13 +142,17 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_keeps_its_entropy_until_that_is_retired_and_then_takes_an_unused_one() {
+    fn a_lane_takes_an_unused_entropy_while_its_own_is_retired() {
         let (mut selector, mut paths) = made(EntropyPolicy::PerSubflow { lanes: 2 });
         assert_eq!([0, 0, 1].map(|lane| selector.next(lane, &paths).0), [0, 0, 1]);
         retire(0, &mut selector, &mut paths);
         let moved = selector.next(0, &paths).0;
         assert!([2, 3].contains(&moved));
         assert_eq!(selector.next(1, &paths).0, 1);
+        retire(moved, &mut selector, &mut paths);
+        assert_eq!(selector.next(0, &paths).0, 5 - moved);
+        paths.restore(Nanos::secs(10));
+        assert_eq!([0, 1].map(|lane| selector.next(lane, &paths).0), [0, 1]);
     }
 
     #[test]

@@ -84,6 +84,11 @@ impl Outbox {
         }
     }
 
+    /// Makes room for chunks of up to `length` bytes.
+    pub(in crate::proto) fn reserve(&mut self, length: usize) {
+        self.slots.iter_mut().for_each(|slot| slot.arrived.reserve(length));
+    }
+
     fn slot(&self, number: u64) -> &Slot {
         &self.slots[(number % self.slots.len() as u64) as usize]
     }

@@ -66,6 +66,7 @@ impl Outbound {
         self.stats.data_packets += 1;
         self.stats.data_bytes += u64::from(piece.length);
         if piece.transmission > 1 {
+            self.stats.retransmissions += 1;
             self.stats.retransmitted_bytes += u64::from(piece.length);
         }
         let content = Content::Piece {

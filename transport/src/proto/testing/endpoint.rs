@@ -72,8 +72,8 @@ pub struct Endpoint {
 impl Endpoint {
     /// The end that sends one job and receives another.
     pub fn new(config: &Config, first: bool, outgoing: Job, incoming: Job) -> Self {
-        let keys = [TagKey::new([1; 16]), TagKey::new([2; 16])];
-        let (send, receive) = if first { (keys[0], keys[1]) } else { (keys[1], keys[0]) };
+        let (one, other) = (TagKey::new([1; 16]), TagKey::new([2; 16]));
+        let (send, receive) = if first { (one, other) } else { (other, one) };
         let keys = TagKeys { send, receive };
         let connection = Connection::new(ConnectionId(7), config, keys).expect("a valid config");
         let sources = (0..outgoing.chunks.len()).map(|i| outgoing.content(i)).collect();

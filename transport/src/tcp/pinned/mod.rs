@@ -27,7 +27,6 @@
 //! | `peer` | all connections with a peer; death and replacement |
 //! | `vital`, `kernel` | whether a path is alive |
 //! | `replace` | when to connect again, from which port |
-//! | `eager` | copies of short payloads |
 //! | `counters` | what went over each path |
 //! | `fuzzing` | a connection over any bytes, for the fuzz targets |
 //!
@@ -35,7 +34,6 @@
 //! paths: see `deal`.
 mod counters;
 mod deal;
-mod eager;
 #[doc(hidden)]
 pub(crate) mod fuzzing;
 mod incoming;
@@ -54,9 +52,10 @@ use onepath_topology::fabric::{LeafId, PathId};
 use onepath_topology::{Nanos, Rank, WorldSize};
 use rustix::event::{PollFd, Timespec, poll};
 
+use crate::eager::EagerPool;
 use crate::flow::{FlowTable, Slot};
-use crate::plan::{Plan, SendFlow};
-use crate::share::{AssignFlows, Cut, StepFlow, StepFlows, round};
+use crate::plan::Plan;
+use crate::share::{self, AssignFlows, Cut};
 use crate::{Activity, Transport, TransportError};
 
 pub use counters::{PathCount, PathCounters};
@@ -69,7 +68,6 @@ pub use scheme::SchemeAssigner;
 
 use super::options::{OptionError, prepare};
 use deal::{Deal, Loads, Order, Segment};
-use eager::EagerPool;
 use incoming::Incoming;
 use outgoing::Outgoing;
 use peer::{Commons, Peer};
@@ -226,43 +224,6 @@ impl PinnedTransport {
         }
     }
 
-    /// Gives the sends of one step to the assigner and appends their shares.
-    fn assign_step(
-        &mut self,
-        first: usize,
-        step: &[SendFlow],
-        chunk_bytes: usize,
-        plan: &mut Plan,
-    ) {
-        let Some(assigner) = &self.assigner else { return };
-        let peer = |rank: Rank| {
-            let at = self.by_rank.get(rank.index()).copied().flatten()?;
-            self.peers.get(at as usize).filter(|peer| !peer.live.is_empty())
-        };
-        let served = step.iter().enumerate().filter(|(_, flow)| flow.source.length > 0);
-        let (sends, flows): (Vec<usize>, Vec<StepFlow<'_>>) = served
-            .filter_map(|(at, flow)| {
-                let peer = peer(flow.peer)?;
-                let bytes = flow.source.length as u64;
-                let (leaf, paths) = (peer.leaf, &peer.live[..]);
-                Some((at, StepFlow { peer: flow.peer, leaf, bytes, paths }))
-            })
-            .unzip();
-        let Some(&at) = sends.first() else { return };
-        self.cuts.clear();
-        let set = StepFlows { step: step[at].step, chunk_bytes, flows: &flows };
-        assigner.assign(set, &mut self.cuts);
-        self.cuts.retain(|cut| {
-            flows.get(cut.flow as usize).is_some_and(|flow| flow.paths.contains(&cut.path))
-        });
-        self.cuts.sort_unstable_by_key(|cut| (cut.flow, cut.offset));
-        for cuts in self.cuts.chunk_by(|a, b| a.flow == b.flow) {
-            let send = sends[cuts[0].flow as usize];
-            let total = step[send].source.length;
-            round((first + send) as u32, total, chunk_bytes, cuts, &mut plan.shares.list);
-        }
-    }
-
     /// Sleeps until acknowledgements of copied payloads have come, or for a moment: closing a
     /// connection that has unread bytes may lose what is under way in it. Touches no operation.
     fn linger(&mut self) {
@@ -347,19 +308,14 @@ impl crate::sealed::Sealed for PinnedTransport {}
 
 impl Transport for PinnedTransport {
     fn assign(&mut self, plan: &mut Plan, chunk_bytes: usize) {
+        let Some(assigner) = &self.assigner else { return };
+        let paths = |rank: Rank| {
+            let at = self.by_rank.get(rank.index()).copied().flatten()?;
+            let peer = self.peers.get(at as usize)?;
+            Some((peer.leaf, &peer.live[..]))
+        };
         let epoch = self.commons.epoch;
-        if self.assigner.is_none() || plan.shares.epoch == Some(epoch) {
-            return;
-        }
-        plan.shares.clear();
-        plan.shares.epoch = Some(epoch);
-        let sends = std::mem::take(&mut plan.sends);
-        let mut first = 0;
-        for step in sends.chunk_by(|a, b| a.step == b.step) {
-            self.assign_step(first, step, chunk_bytes, plan);
-            first += step.len();
-        }
-        plan.sends = sends;
+        share::deal(assigner.as_ref(), (plan, epoch), chunk_bytes, &mut self.cuts, paths);
     }
 
     fn post(&mut self, table: &FlowTable, slot: Slot) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use onepath_topology::{Nanos, Rank};
 use socket2::Socket;
 
+use crate::eager::EagerPool;
 use crate::flow::{FlowTable, OutgoingChunk};
 use crate::plan::FlowTag;
 use crate::wire::{ChunkHeader, ChunkKind, HEADER_BYTES, OperationId, Signature, WireError};
@@ -14,7 +15,6 @@ use crate::{Activity, TransportError};
 
 use super::counters::PathCell;
 use super::deal::{Deal, Loads, Order, Origin, Parcel};
-use super::eager::EagerPool;
 use super::kernel::KernelView;
 use super::paths::{PathDeath, PinnedOptions};
 use super::vital::{Verdict, Vital};

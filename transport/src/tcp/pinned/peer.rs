@@ -6,6 +6,7 @@ use std::sync::Arc;
 use onepath_topology::{Nanos, Rank};
 use rustix::event::{PollFd, PollFlags};
 
+use crate::eager::EagerPool;
 use crate::flow::FlowTable;
 use crate::wire::WireError;
 use crate::{Activity, TransportError};
@@ -13,7 +14,6 @@ use onepath_topology::fabric::{LeafId, PathId};
 
 use super::counters::PathCell;
 use super::deal::{Deal, Loads};
-use super::eager::EagerPool;
 use super::incoming::{End, Fragment, Heard, Incoming};
 use super::outgoing::{Fault, Outgoing, Work};
 use super::paths::{PathDeath, PathEvent, PathPorts, PinnedOptions};

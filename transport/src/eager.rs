@@ -5,7 +5,7 @@ const MOST: usize = 64;
 
 /// Buffers for copies, made as they are needed and kept.
 #[derive(Debug)]
-pub(super) struct EagerPool {
+pub(crate) struct EagerPool {
     free: Vec<Box<[u8]>>,
     made: usize,
     length: usize,
@@ -13,12 +13,12 @@ pub(super) struct EagerPool {
 
 impl EagerPool {
     /// Buffers of `length` bytes.
-    pub(super) fn new(length: usize) -> Self {
+    pub(crate) fn new(length: usize) -> Self {
         Self { free: Vec::with_capacity(MOST), made: 0, length }
     }
 
     /// A copy of `bytes`, which are at most as long as the buffers; nothing when all are in use.
-    pub(super) fn copy(&mut self, bytes: &[u8]) -> Option<Box<[u8]>> {
+    pub(crate) fn copy(&mut self, bytes: &[u8]) -> Option<Box<[u8]>> {
         let mut buffer = match self.free.pop() {
             Some(buffer) => buffer,
             None if self.made < MOST => {
@@ -32,7 +32,7 @@ impl EagerPool {
     }
 
     /// Takes a buffer back.
-    pub(super) fn give_back(&mut self, buffer: Option<Box<[u8]>>) {
+    pub(crate) fn give_back(&mut self, buffer: Option<Box<[u8]>>) {
         self.free.extend(buffer);
     }
 }
