@@ -43,12 +43,12 @@ enum DescriptionError {
 pub(crate) fn run(arguments: LabArguments) -> ExitCode {
     match arguments.command {
         Some(LabCommand::Fabric(arguments)) => inspect(&arguments),
-        None => compare(arguments.compare),
+        None => compare(&arguments.compare),
     }
 }
 
 fn inspect(arguments: &FabricArguments) -> ExitCode {
-    let spec = match describe(arguments.options.clone(), arguments.fabric.as_deref()) {
+    let spec = match describe(arguments.options, arguments.fabric.as_deref()) {
         Ok(spec) => spec,
         Err(error) => return crate::fail(crate::USAGE, &error),
     };
@@ -59,13 +59,13 @@ fn inspect(arguments: &FabricArguments) -> ExitCode {
     })
 }
 
-fn compare(arguments: CompareArguments) -> ExitCode {
-    let CompareArguments { fabric, run, plan, .. } = &arguments;
+fn compare(arguments: &CompareArguments) -> ExitCode {
+    let CompareArguments { fabric, run, plan, .. } = arguments;
     let plan = match Plan::new(fabric, run.clone(), plan.as_deref()) {
         Ok(plan) => plan,
         Err(error) => return crate::fail(crate::USAGE, &error),
     };
-    inside(|_| match compare::run(&plan, &arguments) {
+    inside(|_| match compare::run(&plan, arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(crate::FAILURE),
         Err(error) => crate::fail(error.exit_code(), &error),

@@ -30,7 +30,6 @@ impl Random {
     }
 
     /// Any 64 bits.
-    #[expect(clippy::should_implement_trait, reason = "it never ends, and is no iterator")]
     pub const fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GOLDEN);
         mix(self.state)

@@ -20,6 +20,9 @@ pub(crate) struct CompareArguments {
         "collectives", "schemes", "conditions", "orders", "seeds", "bytes"
     ])]
     pub(crate) plan: Option<PathBuf>,
+    /// Write a page of HTML with plots
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// How the results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: LabFormat,

@@ -27,11 +27,11 @@ const SAMPLE: Duration = Duration::from_millis(200);
 /// Beside the patience in ideal times: small messages have other costs.
 const LEAST_LIMIT: Duration = Duration::from_secs(5);
 
+/// A spine dies at this part of the ideal time of a healthy fabric.
+const DEATH_AT: f64 = 0.5;
+
 /// Seconds by which ranks give up later than the lab: it says why.
 const RANKS_LATER: u64 = 5;
-
-/// The spine goes at this part of the ideal time.
-const DEATH_AT: f64 = 0.5;
 
 /// A run with what was seen on the links.
 #[derive(Debug)]
@@ -87,6 +87,8 @@ impl Setup {
         let count = collective.count(cell.bytes, world);
         let sent = collective.sent(count, world, &places.targets);
         let odd = cell.odd_spine(spec);
+        let healthy_s = ideal_s(spec, None, &places, &sent)?;
+        let dies = odd.is_some_and(|odd| odd.rate.is_none());
         let ideal_s = ideal_s(spec, odd, &places, &sent)?;
         let limit = Duration::from_secs_f64(ideal_s * cell.condition.patience()) + LEAST_LIMIT;
         let timeout_s = limit.as_secs() + RANKS_LATER;
@@ -97,6 +99,7 @@ impl Setup {
             completion_s: None,
             limit_s: limit.as_secs_f64(),
             ideal_s,
+            death_s: dies.then_some(healthy_s * DEATH_AT),
             max_over_mean: None,
             counts: TcpCounts::default(),
             idle: 1.0,
@@ -136,7 +139,7 @@ fn with_ranks(
     let mut world = World::start(fabric, &setup.places, &setup.task)?;
     row.unpinned = await_joined(&mut world)?.len();
     let swallowing = setup.odd.filter(|odd| odd.rate.is_none()).map(|odd| odd.spine);
-    let death = swallowing.map(|spine| (spine, Duration::from_secs_f64(row.ideal_s * DEATH_AT)));
+    let death = swallowing.zip(row.death_s.map(Duration::from_secs_f64));
     let called = call(fabric, &mut world, setup.limit, death)?;
     let living: Vec<Spine> =
         fabric.spec().spines().filter(|spine| Some(*spine) != swallowing).collect();

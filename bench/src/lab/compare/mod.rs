@@ -8,7 +8,7 @@
 //! | `ideal` | the time that no routing can beat |
 //! | `message`, `world` | the ranks' processes and what is said between them and the lab |
 //! | `measure`, `kernel` | one run, the kernels' counters |
-//! | `row`, `output` | results as rows, table, CSV and JSON |
+//! | `row`, `output`, `report` | results as rows, table, CSV, JSON and HTML |
 
 mod arguments;
 mod cell;
@@ -20,11 +20,14 @@ pub(super) mod message;
 mod output;
 mod places;
 mod plan;
+mod report;
 mod row;
 pub(super) mod scheme;
 mod world;
 
+use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::cpu::CpuError;
@@ -142,6 +145,14 @@ pub(super) enum RunError {
         /// What.
         event: Event,
     },
+    /// The report was not written.
+    #[error("--report {}: it cannot be written: {cause}", path.display())]
+    Report {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
     /// Nobody reads the results.
     #[error("the results cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -180,6 +191,10 @@ pub(super) fn run(plan: &Plan, arguments: &CompareArguments) -> Result<bool, Run
             measured.push(one);
             tell(&measured, all, begin.elapsed());
         }
+    }
+    if let Some(path) = &arguments.report {
+        let written = fs::write(path, report::page(&measured, begin.elapsed()));
+        written.map_err(|cause| RunError::Report { path: path.clone(), cause })?;
     }
     output::write(&measured, arguments.format, begin.elapsed(), io::stdout().lock())?;
     Ok(measured.iter().all(|one| one.row.is_as_it_should_be()))

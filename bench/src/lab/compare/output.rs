@@ -44,7 +44,7 @@ fn csv(rows: &[&Row]) -> String {
 }
 
 /// Without the quotes of JSON, unless something in it would be taken for a separator.
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) if text.contains([',', '"', '\n']) => {

@@ -150,7 +150,7 @@ impl Plan {
         };
         let mut plan = Self::default();
         for run in runs {
-            let here = fabric.clone().or(run.fabric.clone()).or(base.clone());
+            let here = fabric.or(run.fabric).or(base);
             plan.add(&run, &here)?;
         }
         let runs = plan.runs();
@@ -203,7 +203,7 @@ fn or<T: Copy>(said: &[T], otherwise: &[T]) -> Vec<T> {
 }
 
 fn spec_of(fabric: &FabricOptions, condition: Condition) -> Result<FabricSpec, PlanError> {
-    let mut options = fabric.clone();
+    let mut options = *fabric;
     if condition == Condition::Oversubscribed {
         options.uplink_rate = None;
         options.oversubscription = Some(OVERSUBSCRIPTION);
@@ -231,7 +231,7 @@ mod tests {
         let file: PlanFile = toml::from_str(text).expect("it is TOML");
         let mut plan = Plan::default();
         for run in file.run {
-            plan.add(&run, &run.fabric.clone().or(file.fabric.clone()))?;
+            plan.add(&run, &run.fabric.or(file.fabric))?;
         }
         Ok(plan)
     }

@@ -19,6 +19,8 @@ pub(super) struct Row {
     pub(super) completion_s: Option<f64>,
     pub(super) limit_s: f64,
     pub(super) ideal_s: f64,
+    /// When a spine dies; nothing if none does.
+    pub(super) death_s: Option<f64>,
     /// Of the least even group of uplinks or downlinks; nothing if nothing was carried.
     pub(super) max_over_mean: Option<f64>,
     pub(super) counts: TcpCounts,
@@ -90,6 +92,7 @@ impl Row {
             ("efficiency", self.efficiency().into()),
             ("idle", self.idle.into()),
             ("limit_s", self.limit_s.into()),
+            ("death_s", self.death_s.into()),
             ("order", cell.order.name().into()),
             ("wrong", of_tally(|tally| tally.wrong)),
             ("subflows_opened", of_tally(|tally| tally.opened)),

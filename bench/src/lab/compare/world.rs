@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command as Process, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::message::{Command, Event, Place, Task, line};
@@ -14,6 +14,9 @@ use crate::launch::Tail;
 
 /// The longest line of a rank that is read.
 const LONGEST_LINE: usize = 64 << 10;
+
+/// Events that wait to be looked at; ranks wait when there are more.
+const WAITING: usize = 1024;
 
 /// How long ranks may take to go when they are told to.
 const LEAVE: Duration = Duration::from_secs(3);
@@ -48,7 +51,7 @@ impl World {
         let place = |host: &_| Place { address: spec.address(*host), leaf: spec.leaf_of(*host).0 };
         let all: Vec<Place> = places.hosts.iter().map(place).collect();
         let targets: Vec<u32> = places.targets.iter().map(|rank| rank.number()).collect();
-        let (sender, events) = channel();
+        let (sender, events) = sync_channel(WAITING);
         let mut world = Self { members: Vec::with_capacity(all.len()), events };
         for (rank, &host) in places.hosts.iter().enumerate() {
             let mut process = Process::new("/proc/self/exe");
@@ -151,7 +154,7 @@ impl Drop for World {
 fn listen(
     rank: usize,
     from: impl io::Read + Send + 'static,
-    to: Sender<(usize, io::Result<Event>)>,
+    to: SyncSender<(usize, io::Result<Event>)>,
 ) {
     std::thread::spawn(move || {
         let mut from = BufReader::new(from);

@@ -31,10 +31,10 @@ const RENDEZVOUS_PORT: u16 = 29_400;
 
 /// Control connections are not pinned: one over a dead spine is silent as long as the spine is
 /// dead, and must not be taken for the death of its rank before the run is over.
-const SILENCE_BEYOND: Duration = Duration::from_secs(60);
+const SILENCE_BEYOND: Duration = Duration::from_mins(1);
 
 /// How long joining may take, probes included.
-const JOIN: Duration = Duration::from_secs(60);
+const JOIN: Duration = Duration::from_mins(1);
 
 /// Why a rank cannot do its part.
 #[derive(Debug, thiserror::Error)]
