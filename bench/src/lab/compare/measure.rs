@@ -24,6 +24,9 @@ const CHECK: Duration = Duration::from_secs(30);
 /// Between two looks at the counters while a run goes on.
 const SAMPLE: Duration = Duration::from_millis(200);
 
+/// By so much no look is late on a machine that is merely busy.
+const HELD_UP: Duration = Duration::from_secs(2);
+
 /// Beside the patience in ideal times: small messages have other costs.
 const LEAST_LIMIT: Duration = Duration::from_secs(5);
 
@@ -188,7 +191,13 @@ fn call(
         if let Some((spine, _)) = death.take_if(|(_, at)| begin.elapsed() >= *at) {
             fabric.black_hole(spine)?;
         }
-        match world.hear(begin + SAMPLE * samples.len() as u32)? {
+        let next = begin + SAMPLE * samples.len() as u32;
+        let heard = world.hear(next);
+        let held_up = next.elapsed();
+        if held_up > HELD_UP {
+            return Err(RunError::HeldUp { held_up });
+        }
+        match heard? {
             Heard::Event(_, Event::Done { start_ns, end_ns }) => {
                 done += 1;
                 first_start = first_start.min(start_ns);

@@ -38,6 +38,7 @@ use super::sandbox::NOT_ALLOWED;
 pub(super) use arguments::CompareArguments;
 pub(super) use plan::Plan;
 
+use cell::Cell;
 use collective::Collective;
 use ideal::IdealError;
 use measure::Measured;
@@ -50,6 +51,9 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Between two looks at whether they have, and the bytes in it that are silence.
 const LOOK: Duration = Duration::from_millis(50);
 const SILENCE: u64 = 2_000;
+
+/// How often a run is made at most.
+const TRIES: usize = 3;
 
 /// What all ranks of a run are told alike.
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +157,12 @@ pub(super) enum RunError {
         /// Why.
         cause: io::Error,
     },
+    /// This program did not run for a while, so that no time of the run counts.
+    #[error("this program was held up for {held_up:?} in the middle of a run")]
+    HeldUp {
+        /// How long.
+        held_up: Duration,
+    },
     /// Nobody reads the results.
     #[error("the results cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -186,8 +196,7 @@ pub(super) fn run(plan: &Plan, arguments: &CompareArguments) -> Result<bool, Run
         let mut fabric = Fabric::build(group.spec.clone())?;
         checked(&fabric)?;
         for cell in &group.cells {
-            let one = measure::measure(&mut fabric, cell)?;
-            quiet(&fabric)?;
+            let one = measured_in_one_go(&mut fabric, cell)?;
             measured.push(one);
             tell(&measured, all, begin.elapsed());
         }
@@ -198,6 +207,21 @@ pub(super) fn run(plan: &Plan, arguments: &CompareArguments) -> Result<bool, Run
     }
     output::write(&measured, arguments.format, begin.elapsed(), io::stdout().lock())?;
     Ok(measured.iter().all(|one| one.row.is_as_it_should_be()))
+}
+
+/// A run during which this program was not held up, by a debugger or by whoever pauses it.
+fn measured_in_one_go(fabric: &mut Fabric, cell: &Cell) -> Result<Measured, RunError> {
+    for more in (0..TRIES).rev() {
+        let result = measure::measure(fabric, cell);
+        quiet(fabric)?;
+        match result {
+            Err(error @ RunError::HeldUp { .. }) if more > 0 => {
+                eprintln!("onepath-bench: {error}; it is made again");
+            }
+            other => return other,
+        }
+    }
+    unreachable!("the last try returns")
 }
 
 fn checked(fabric: &Fabric) -> Result<(), RunError> {
