@@ -14,6 +14,9 @@ use crate::sizes::parse_size;
 /// The most ranks that are started on one machine.
 pub(crate) const MAX_RANKS: i64 = 256;
 
+/// The subcommand of a process that is a rank of the lab.
+pub(crate) const RANK_COMMAND: &str = "lab-rank";
+
 /// Measures collectives between real ranks, checks every element, and prints a table.
 ///
 /// Without a launcher's variables in the environment (torchrun, mpirun, srun), it starts the ranks
@@ -33,8 +36,11 @@ pub(crate) enum Task {
     Measure(Command),
     /// Which local ports take which path to other hosts, found by probes
     Paths(PathsArguments),
-    /// A leaf-spine fabric on this machine
-    Lab(LabArguments),
+    /// Compares schemes on a leaf-spine fabric on this machine
+    Lab(Box<LabArguments>),
+    /// A rank of the lab, which starts it
+    #[command(name = RANK_COMMAND, hide = true)]
+    LabRank,
 }
 
 /// What is measured.

@@ -62,7 +62,8 @@ fn main() -> ExitCode {
         Task::Measure(command) => measure(command),
         Task::Paths(paths) => find_paths(&paths),
         // Before any thread is started: see `lab::sandbox`.
-        Task::Lab(arguments) => lab::run(arguments),
+        Task::Lab(arguments) => lab::run(*arguments),
+        Task::LabRank => lab::run_rank(),
     }
 }
 

@@ -4,13 +4,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 
+use super::compare::CompareArguments;
 use super::fabric::FabricOptions;
 
-/// What is tried on a fabric on this machine.
+/// Compares schemes on a fabric on this machine.
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct LabArguments {
     #[command(subcommand)]
-    pub(crate) command: LabCommand,
+    pub(crate) command: Option<LabCommand>,
+    #[command(flatten)]
+    pub(crate) compare: CompareArguments,
 }
 
 /// What the lab does.
@@ -26,9 +30,9 @@ pub(crate) enum LabFormat {
     /// For people
     #[default]
     Table,
-    /// One line a check
+    /// One line a result, with a line of names
     Csv,
-    /// One document, with every link
+    /// One document
     Json,
 }
 

@@ -7,18 +7,26 @@
 //! | `fabric` | leaves, spines and hosts |
 //! | `cpu` | whether the processor was the limit |
 //! | `inspect` | `lab fabric`: builds a fabric, checks it, says what it found |
+//! | `compare` | `lab`: the same collectives by every scheme, and what became of them |
+//! | `rank` | what each rank of such a run does, in a process of its own |
 
 mod arguments;
+mod compare;
 mod cpu;
 mod fabric;
 mod inspect;
+mod rank;
 mod sandbox;
 
 use std::process::ExitCode;
 
 pub(crate) use arguments::LabArguments;
-use arguments::LabCommand;
-use fabric::{FabricOptions, FabricSpec, OptionsError, SpecError};
+pub(crate) use rank::run as run_rank;
+
+use arguments::{FabricArguments, LabCommand};
+use compare::{CompareArguments, Plan};
+use fabric::{FabricOptions, FabricSpec, OptionsError, SpecError, read_toml};
+use sandbox::Inside;
 
 /// A wrong description of a fabric.
 #[derive(Debug, thiserror::Error)]
@@ -33,17 +41,39 @@ enum DescriptionError {
 
 /// Does what the command line asks for.
 pub(crate) fn run(arguments: LabArguments) -> ExitCode {
-    let LabCommand::Fabric(arguments) = arguments.command;
+    match arguments.command {
+        Some(LabCommand::Fabric(arguments)) => inspect(&arguments),
+        None => compare(&arguments.compare),
+    }
+}
+
+fn inspect(arguments: &FabricArguments) -> ExitCode {
     let spec = match describe(arguments.options, arguments.fabric.as_deref()) {
         Ok(spec) => spec,
         Err(error) => return crate::fail(crate::USAGE, &error),
     };
-    let inside = sandbox::run(|inside| match inspect::run(spec, &arguments, inside) {
+    inside(|inside| match inspect::run(spec, arguments, inside) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(crate::FAILURE),
         Err(error) => crate::fail(error.exit_code(), &error),
-    });
-    inside.unwrap_or_else(|error| crate::fail(sandbox::NOT_ALLOWED, &error))
+    })
+}
+
+fn compare(arguments: &CompareArguments) -> ExitCode {
+    let CompareArguments { fabric, run, plan, .. } = arguments;
+    let plan = match Plan::new(fabric, run.clone(), plan.as_deref()) {
+        Ok(plan) => plan,
+        Err(error) => return crate::fail(crate::USAGE, &error),
+    };
+    inside(|_| match compare::run(&plan, arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(crate::FAILURE),
+        Err(error) => crate::fail(error.exit_code(), &error),
+    })
+}
+
+fn inside(work: impl FnOnce(Inside) -> ExitCode) -> ExitCode {
+    sandbox::run(work).unwrap_or_else(|error| crate::fail(sandbox::NOT_ALLOWED, &error))
 }
 
 fn describe(
@@ -51,7 +81,7 @@ fn describe(
     file: Option<&std::path::Path>,
 ) -> Result<FabricSpec, DescriptionError> {
     let options = match file {
-        Some(file) => options.or(FabricOptions::from_file(file)?),
+        Some(file) => options.or(read_toml(file)?),
         None => options,
     };
     Ok(FabricSpec::new(&options)?)

@@ -26,6 +26,7 @@ use signal_hook::iterator::Signals;
 
 pub(crate) use child::{Attachment, attach};
 use ranks::Ranks;
+pub(crate) use tail::Tail;
 
 /// How long the other ranks may go on after one has failed, to find out by themselves and say so.
 const SETTLE: Duration = Duration::from_millis(500);

@@ -10,16 +10,16 @@ const LONGEST_LINE: u64 = 500;
 /// Reads a stream to its end on a thread of its own, so that the writer never waits, and keeps the
 /// last lines.
 #[derive(Debug)]
-pub(super) struct Tail(JoinHandle<VecDeque<String>>);
+pub(crate) struct Tail(JoinHandle<VecDeque<String>>);
 
 impl Tail {
     /// Begins to read.
-    pub(super) fn follow(stream: impl Read + Send + 'static) -> Self {
+    pub(crate) fn follow(stream: impl Read + Send + 'static) -> Self {
         Self(std::thread::spawn(move || last_lines(stream)))
     }
 
     /// The last lines, when the stream has ended.
-    pub(super) fn lines(self) -> Vec<String> {
+    pub(crate) fn lines(self) -> Vec<String> {
         self.0.join().map(Vec::from).unwrap_or_default()
     }
 }

@@ -1,6 +1,7 @@
 //! Connecting the ranks of a group, whether a world, a part of one, or survivors.
 
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -196,9 +197,12 @@ fn pinned_paths(
     far: impl Fn(Rank) -> bool,
 ) -> Result<Vec<(Rank, PeerPaths)>, BuildError> {
     let Some(pinning) = pinning else { return Ok(Vec::new()) };
-    let ranks = (0..group.cards.len()).map(Rank::from_index);
-    let paths = |rank: Rank| Ok((rank, pinning.paths(rank, &group.cards[rank.index()].addresses)?));
-    ranks.filter(|&rank| far(rank)).map(paths).collect()
+    let ranks = (0..group.cards.len()).map(Rank::from_index).filter(|&rank| far(rank));
+    let listening = |rank: Rank| (rank, group.cards[rank.index()].addresses.clone());
+    let peers: Vec<(Rank, Vec<SocketAddr>)> = ranks.map(listening).collect();
+    pinning.find.expect(&peers);
+    let paths = |(rank, addresses): &(Rank, Vec<_>)| Ok((*rank, pinning.paths(*rank, addresses)?));
+    peers.iter().map(paths).collect()
 }
 
 /// Paths and sockets of each peer; both lists are sorted by rank.

@@ -17,6 +17,10 @@ pub const MAX_PATHS: usize = 256;
 
 /// Finds the paths from this rank to its peers.
 pub trait FindPaths: Send + Sync {
+    /// Says which peers will be asked about, each with what it listens on, so that all can be
+    /// looked for at once; may block. Does nothing unless it is said how.
+    fn expect(&self, _peers: &[(Rank, Vec<SocketAddr>)]) {}
+
     /// The paths to the rank that listens on `addresses`, best first. `peer` is its number in the
     /// communicator that is being made (another after a split or shrink). Called once for each
     /// peer that is not reached by shared memory, when all ranks listen; may block. Where no path

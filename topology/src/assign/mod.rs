@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `demand` | [`StepSet`] in, [`Assignment`] of [`Piece`]s out, [`AssignError`] |
-//! | `shuffle` | [`Seed`] and the generator behind every shuffle |
+//! | `shuffle` | [`Seed`] and [`Random`], the generator behind every shuffle |
 //! | `group` | flows with the same choice of paths; bounds; capacities as whole numbers |
 //! | `equal`, `line`, `coloured` | the splitters: same load on every path |
 //! | `hash`, `turns` | the others: ECMP; rotation, round robin, random, least loaded |
@@ -47,7 +47,7 @@ pub use demand::{
     AssignError, Assignment, FlowDemand, MAX_BYTES, MAX_FLOWS, MAX_PIECES, Piece, StepSet,
 };
 pub use hash::{FiveTuple, leaf_key};
-pub use shuffle::Seed;
+pub use shuffle::{Random, Seed};
 pub use spray::{Share, ideal_spray};
 pub use turns::Turn;
 

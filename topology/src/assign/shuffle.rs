@@ -10,7 +10,7 @@ pub struct Seed(pub u64);
 /// `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA
 /// 2014): a counter and a finisher.
 #[derive(Clone, Debug)]
-pub(crate) struct Random {
+pub struct Random {
     state: u64,
 }
 
@@ -25,23 +25,24 @@ const fn mix(mut z: u64) -> u64 {
 
 impl Random {
     /// The stream of `seed` for one purpose: sources take their host's number, leaves their own.
-    pub(crate) const fn new(seed: Seed, stream: u64) -> Self {
+    pub const fn new(seed: Seed, stream: u64) -> Self {
         Self { state: mix(seed.0.wrapping_add(GOLDEN)) ^ mix(stream.wrapping_mul(GOLDEN)) }
     }
 
-    pub(crate) const fn next(&mut self) -> u64 {
+    /// Any 64 bits.
+    pub const fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GOLDEN);
         mix(self.state)
     }
 
     /// A number below `bound` (at least 1), by the high half of a product (Lemire 2019, without the
     /// rejection: the bias is below `bound / 2^64`).
-    pub(crate) const fn below(&mut self, bound: u64) -> u64 {
+    pub const fn below(&mut self, bound: u64) -> u64 {
         ((self.next() as u128 * bound as u128) >> 64) as u64
     }
 
     /// Fisher–Yates, from the back.
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last as u64 + 1) as usize);
         }

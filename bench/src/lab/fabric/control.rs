@@ -3,6 +3,7 @@
 use super::namespace::{Namespace, NamespaceError};
 use super::script::{self, Spray, to_leaf, to_spine};
 use super::spec::{Leaf, Spine};
+use super::sysctl::{self, SysctlError};
 use super::tool::{self, Tool, ToolError};
 use super::{Fabric, Rate};
 
@@ -20,9 +21,29 @@ pub(crate) enum ControlError {
         /// Why.
         cause: ToolError,
     },
+    /// A setting of the kernel.
+    #[error("{name}: {cause}")]
+    Sysctl {
+        /// Of the node.
+        name: String,
+        /// Why.
+        cause: SysctlError,
+    },
 }
 
 impl Fabric {
+    /// Another seed of the leaves' hashes: flows take other paths from now on.
+    pub(crate) fn set_seed(&mut self, seed: u32) -> Result<(), ControlError> {
+        self.spec.set_seed(seed);
+        for leaf in self.spec.leaves() {
+            let at = self.leaf(leaf);
+            let name = || at.name().to_owned();
+            let set = at.run(|| sysctl::hash_seed(&self.spec, leaf))?;
+            set.map_err(|cause| ControlError::Sysctl { name: name(), cause })?;
+        }
+        Ok(())
+    }
+
     /// Gives all links of a spine this rate, in both directions.
     pub(crate) fn set_spine_rate(&mut self, spine: Spine, rate: Rate) -> Result<(), ControlError> {
         let mut script = String::new();

@@ -34,12 +34,13 @@ use std::net::Ipv4Addr;
 
 pub(crate) use balance::Imbalance;
 pub(crate) use build::BuildError;
-pub(crate) use count::{Count, CountError, Link};
+pub(crate) use control::ControlError;
+pub(crate) use count::{Count, CountError, Link, Snapshot, Traffic};
 pub(crate) use namespace::{Namespace, NamespaceError};
-pub(crate) use options::{FabricOptions, OptionsError};
+pub(crate) use options::{FabricOptions, OptionsError, read_toml};
 pub(crate) use rate::Rate;
 pub(crate) use script::Spray;
-pub(crate) use spec::{FabricSpec, Host, Leaf, SpecError, Spine};
+pub(crate) use spec::{FabricSpec, Host, Leaf, SpecError, Spine, spine_at};
 
 use count::Counters;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::rate::Rate;
 
@@ -14,7 +15,7 @@ const LONGEST_FILE: u64 = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OptionsError {
     /// It cannot be read.
-    #[error("the fabric file {path} cannot be read: {cause}")]
+    #[error("the file {path} cannot be read: {cause}")]
     Read {
         /// The file.
         path: String,
@@ -22,7 +23,7 @@ pub(crate) enum OptionsError {
         cause: std::io::Error,
     },
     /// It is too long to be one.
-    #[error("the fabric file {path} has {bytes} bytes: a fabric takes at most {LONGEST_FILE}")]
+    #[error("the file {path} has {bytes} bytes: at most {LONGEST_FILE} are accepted")]
     Long {
         /// The file.
         path: String,
@@ -30,7 +31,7 @@ pub(crate) enum OptionsError {
         bytes: u64,
     },
     /// It is not what was expected.
-    #[error("the fabric file {path} is wrong: {message}")]
+    #[error("the file {path} is wrong: {message}")]
     Parse {
         /// The file.
         path: String,
@@ -73,27 +74,27 @@ pub(crate) struct FabricOptions {
     pub(crate) seed: Option<u32>,
 }
 
+/// Reads a TOML file.
+pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, OptionsError> {
+    let name = || path.display().to_string();
+    let read = |cause| OptionsError::Read { path: name(), cause };
+    let bytes = std::fs::metadata(path).map_err(read)?.len();
+    if bytes > LONGEST_FILE {
+        return Err(OptionsError::Long { path: name(), bytes });
+    }
+    let text = std::fs::read_to_string(path).map_err(read)?;
+    from_toml(&text).map_err(|message| OptionsError::Parse { path: name(), message })
+}
+
+fn from_toml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error: toml::de::Error| {
+        let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
+        let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        format!("{place}{}", error.message().replace('\n', " "))
+    })
+}
+
 impl FabricOptions {
-    /// Reads a TOML file with these names as keys.
-    pub(crate) fn from_file(path: &Path) -> Result<Self, OptionsError> {
-        let name = || path.display().to_string();
-        let read = |cause| OptionsError::Read { path: name(), cause };
-        let bytes = std::fs::metadata(path).map_err(read)?.len();
-        if bytes > LONGEST_FILE {
-            return Err(OptionsError::Long { path: name(), bytes });
-        }
-        let text = std::fs::read_to_string(path).map_err(read)?;
-        Self::from_toml(&text).map_err(|message| OptionsError::Parse { path: name(), message })
-    }
-
-    fn from_toml(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error: toml::de::Error| {
-            let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
-            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            format!("{place}{}", error.message().replace('\n', " "))
-        })
-    }
-
     /// These, and where they say nothing, `other`.
     pub(crate) fn or(self, other: Self) -> Self {
         // One of the two that exclude each other replaces the other.
@@ -124,7 +125,7 @@ mod tests {
     #[test]
     fn a_file_sets_what_it_names_and_the_command_line_has_the_last_word() {
         let text = "leaves = 2\nrate = \"5mbit\"\noversubscription = 2.0\n";
-        let file = FabricOptions::from_toml(text).expect("it is right");
+        let file: FabricOptions = from_toml(text).expect("it is right");
         assert_eq!(file.rate, Some("5mbit".parse().expect("a rate")));
         let said = FabricOptions {
             leaves: Some(3),
@@ -144,7 +145,7 @@ mod tests {
             ("rate = \"fast\"\n", ["fast", "20mbit"]),
             ("leaves\n", ["line 1", "="]),
         ] {
-            let message = FabricOptions::from_toml(text).expect_err("it is wrong");
+            let message = from_toml::<FabricOptions>(text).expect_err("it is wrong");
             assert!(!message.contains('\n'), "{message}");
             for part in expected {
                 assert!(message.contains(part), "{text}: {message}");

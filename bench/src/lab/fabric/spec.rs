@@ -214,6 +214,15 @@ impl FabricSpec {
         self.seed
     }
 
+    /// Whether another one is the same but for its seed.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        *self == Self { seed: self.seed, ..other.clone() }
+    }
+
+    pub(super) const fn set_seed(&mut self, seed: u32) {
+        self.seed = seed;
+    }
+
     /// The `fib_multipath_hash_seed` of a leaf: differs from leaf to leaf, and is never 0, by which
     /// the kernel would mean a random one. (The finalizer of `MurmurHash3`, a bijection.)
     pub(crate) fn hash_seed(&self, leaf: Leaf) -> u32 {

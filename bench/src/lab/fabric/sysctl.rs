@@ -58,6 +58,11 @@ pub(crate) fn leaf(spec: &FabricSpec, leaf: Leaf) -> Result<(), SysctlError> {
     for (setting, value) in LEAF {
         set(setting, value)?;
     }
+    hash_seed(spec, leaf)
+}
+
+/// Of the calling thread's namespace, which is a leaf: other seeds, other paths of the same flows.
+pub(crate) fn hash_seed(spec: &FabricSpec, leaf: Leaf) -> Result<(), SysctlError> {
     set("ipv4/fib_multipath_hash_seed", &spec.hash_seed(leaf).to_string())
 }
 

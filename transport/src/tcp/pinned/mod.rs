@@ -203,20 +203,19 @@ impl PinnedTransport {
             Connected::Dialed { peer: rank, index, socket } => {
                 let Some(peer) = self.by_rank.get(rank.index()).copied().flatten() else { return };
                 let peer = &mut self.peers[peer as usize];
-                let dialing = |p: &peer::Path| p.replacing.as_ref()?.dialing;
-                let Some(lane) = peer.paths.iter().position(|p| dialing(p) == Some(index)) else {
+                let ended = |p: &mut peer::Path| p.replacing.as_mut().and_then(|r| r.ended(index));
+                let paths = peer.paths.iter_mut().enumerate();
+                let tried = paths.map(|(lane, p)| (lane, ended(p)));
+                let Some((lane, own)) = tried.filter_map(|(lane, own)| Some((lane, own?))).next()
+                else {
+                    // Another try was faster.
                     return;
                 };
-                let socket = socket.filter(|socket| ready(socket).is_ok());
-                let Some(socket) = socket else {
-                    if let Some(replacing) = &mut peer.paths[lane].replacing {
-                        replacing.failed(now);
-                    }
-                    return;
-                };
+                let Some(socket) = socket.filter(|socket| ready(socket).is_ok()) else { return };
                 let vital = peer.vital(lane, now);
                 let path = &mut peer.paths[lane];
                 path.replacing = None;
+                path.known = own || path.ports.is_empty();
                 let (path, cell) = (path.id, Arc::clone(&path.cell));
                 peer.open(lane, Outgoing::new(index, socket, vital, cell), &mut self.commons);
                 self.connector.report(PathEvent::Replaced { peer: rank, path });
@@ -284,21 +283,20 @@ fn redial(peer: &mut Peer, now: Nanos, connector: &mut dyn Connector) {
     }
     for path in &mut peer.paths {
         let Some(replacing) = &mut path.replacing else { continue };
-        match replacing.next(&path.ports, now) {
-            Next::Nothing => {}
-            Next::Dial(port) => {
-                let index = peer.next_index;
-                let redial = Redial { peer: peer.rank, index, port };
-                if index < MAX_CONNECTIONS && connector.dial(redial) {
-                    peer.next_index += 1;
-                    replacing.dialing = Some(index);
-                    path.known = port.is_some() || path.ports.is_empty();
-                } else {
-                    replacing.failed(now);
+        loop {
+            match replacing.next(&path.ports, now) {
+                Next::Nothing => break,
+                Next::Dial(port) => {
+                    let index = peer.next_index;
+                    let redial = Redial { peer: peer.rank, index, port };
+                    if index < MAX_CONNECTIONS && connector.dial(redial) {
+                        peer.next_index += 1;
+                        replacing.began(index, port.is_some());
+                    }
                 }
-            }
-            Next::Abandon => {
-                connector.report(PathEvent::Abandoned { peer: peer.rank, path: path.id });
+                Next::Abandon => {
+                    connector.report(PathEvent::Abandoned { peer: peer.rank, path: path.id });
+                }
             }
         }
     }

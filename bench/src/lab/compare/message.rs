@@ -1,0 +1,107 @@
+//! What the lab and its ranks tell each other, a line of JSON each, over the rank's standard input
+//! and output: nothing of it travels on the fabric.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use super::collective::Collective;
+use super::scheme::Scheme;
+
+/// A rank's host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) leaf: u32,
+}
+
+/// All that a rank needs to know, its first line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Task {
+    pub(crate) rank: u32,
+    /// Where each rank is.
+    pub(crate) places: Vec<Place>,
+    pub(crate) spines: u32,
+    pub(crate) scheme: Scheme,
+    pub(crate) collective: Collective,
+    /// Elements, see [`Collective::count`].
+    pub(crate) count: usize,
+    /// The receiver of each rank in a permutation.
+    pub(crate) targets: Vec<u32>,
+    pub(crate) seed: u32,
+    /// Seconds after which the call may fail.
+    pub(crate) timeout_s: u64,
+}
+
+/// What a rank is told later, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Command {
+    /// Make the call.
+    Go,
+    /// Check what came of it.
+    Check,
+    /// Go away.
+    Leave,
+}
+
+/// What a rank tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub(crate) enum Event {
+    /// It is connected with all others.
+    Joined {
+        /// Peers to which no path was found, though paths were wanted, and why for the first.
+        unpinned: Vec<String>,
+    },
+    /// The call has ended.
+    Done {
+        /// When it began, in nanoseconds of a clock that all processes of a machine share.
+        start_ns: u64,
+        /// When it ended.
+        end_ns: u64,
+    },
+    /// The result was looked at.
+    Checked(Tally),
+    /// It cannot go on.
+    Failed {
+        /// Why.
+        problem: String,
+    },
+}
+
+/// What a rank knows after a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    /// Elements that are wrong.
+    pub(crate) wrong: u64,
+    /// Subflows opened for sending, and those that carried data of the call.
+    pub(crate) opened: u64,
+    pub(crate) used: u64,
+    /// Paths that died, and chunks that were sent again for that.
+    pub(crate) deaths: u64,
+    pub(crate) resends: u64,
+    /// Chunks that changed paths to even the load.
+    pub(crate) taken: u64,
+}
+
+impl Tally {
+    /// Of both ranks together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            wrong: self.wrong + other.wrong,
+            opened: self.opened + other.opened,
+            used: self.used + other.used,
+            deaths: self.deaths + other.deaths,
+            resends: self.resends + other.resends,
+            taken: self.taken + other.taken,
+        }
+    }
+}
+
+/// As a line; plain data always becomes one.
+pub(crate) fn line(message: &impl Serialize) -> String {
+    let mut text = serde_json::to_string(message).expect("messages are plain data");
+    text.push('\n');
+    text
+}
