@@ -11,7 +11,7 @@
 //! - **Completion.** A send is complete when the peer has acknowledged all of it; short flows are
 //!   copied, so that a small message waits for nobody.
 //! - **Progress** is made in calls alone, so an answer may come late, and the clock of a connection
-//!   stands still while nobody polls ([`clock`]).
+//!   stands still while nobody polls (`clock`).
 //!
 //! | file | what it holds |
 //! |---|---|

@@ -106,7 +106,8 @@ impl fmt::Display for Table<'_> {
         }
         writeln!(
             f,
-            "# done: runs that ended in time with the right data; times, loads and counts are medians over seeds"
+            "# done: runs that ended in time with the right data; \
+             times, loads and counts are medians over seeds"
         )
     }
 }

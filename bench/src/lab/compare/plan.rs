@@ -54,7 +54,8 @@ impl fmt::Display for Size {
 #[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RunOptions {
-    /// permutation, ring, halving-doubling, direct, all-to-all, incast [default: permutation,direct]
+    /// permutation, ring, halving-doubling, direct, all-to-all, incast
+    /// [default: permutation,direct]
     #[arg(long, value_delimiter = ',', value_name = "LIST", hide_possible_values = true)]
     pub(crate) collectives: Vec<Collective>,
     /// ecmp, ecmp-k, split-equal, split-line, split, switch-spray [default: ecmp,split]

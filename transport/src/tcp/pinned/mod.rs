@@ -204,10 +204,8 @@ impl PinnedTransport {
                 let Some(peer) = self.by_rank.get(rank.index()).copied().flatten() else { return };
                 let peer = &mut self.peers[peer as usize];
                 let ended = |p: &mut peer::Path| p.replacing.as_mut().and_then(|r| r.ended(index));
-                let paths = peer.paths.iter_mut().enumerate();
-                let tried = paths.map(|(lane, p)| (lane, ended(p)));
-                let Some((lane, own)) = tried.filter_map(|(lane, own)| Some((lane, own?))).next()
-                else {
+                let mut paths = peer.paths.iter_mut().enumerate();
+                let Some((lane, own)) = paths.find_map(|(lane, p)| Some((lane, ended(p)?))) else {
                     // Another try was faster.
                     return;
                 };

@@ -85,10 +85,8 @@ impl Svg {
             Anchor::End => "end",
         };
         let text = escape(text);
-        put!(
-            self,
-            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>"
-        );
+        put!(self, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" ");
+        put!(self, "text-anchor=\"{anchor}\">{text}</text>");
     }
 
     /// The finished drawing.
