@@ -222,17 +222,18 @@ fn the_peers_rows_have_the_peers_iterations() {
 
 #[test]
 fn limits_of_both_transports_stand_beside_the_rows() {
+    let document = |arguments: &str| -> serde_json::Value {
+        let output = run(arguments);
+        let problem = || format!("{arguments}: {:?}: {}", output.status, text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", problem()))
+    };
     for transport in ["tcp", "local"] {
         let common = format!("--ranks 2 --transport {transport} --iterations 4 --format json");
-        let output = run(&format!("limits {common} --sizes 4,1M"));
-        let document: serde_json::Value =
-            serde_json::from_slice(&output.stdout).expect("the output is JSON");
-        assert_eq!(document["rows"][1]["moved_bytes"], 1 << 20, "{}", text(&output.stderr));
-        let output = run(&format!("allreduce {common} --sizes 64K --limits"));
-        let document: serde_json::Value =
-            serde_json::from_slice(&output.stdout).expect("the output is JSON");
-        let limit = document["rows"][0]["limit"]["median_us"].as_f64();
-        assert!(limit.is_some_and(|limit| limit > 0.0), "{}", text(&output.stderr));
+        let limits = document(&format!("limits {common} --sizes 4,1M"));
+        assert_eq!(limits["rows"][1]["moved_bytes"], 1 << 20);
+        let rows = document(&format!("allreduce {common} --sizes 64K --limits"));
+        let limit = rows["rows"][0]["limit"]["median_us"].as_f64();
+        assert!(limit.is_some_and(|limit| limit > 0.0), "{rows}");
     }
 }
 

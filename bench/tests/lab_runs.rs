@@ -24,7 +24,8 @@ fn said(output: &Output) -> String {
 #[test]
 fn every_collective_by_every_scheme_brings_the_right_data_and_says_how_long_it_took() {
     let collectives = "permutation,ring,halving-doubling,direct,all-to-all,incast";
-    let schemes = "ecmp,ecmp-k,split-equal,split-line,split,switch-spray";
+    let schemes = "ecmp,ecmp-k,split-equal,split-line,split,switch-spray,\
+                   ecmp-udp,split-udp,spray,reps,switch-spray-udp";
     let report = std::env::temp_dir().join(format!("onepath-lab-{}.html", std::process::id()));
     let output = lab(&[
         "--collectives",
@@ -47,7 +48,7 @@ fn every_collective_by_every_scheme_brings_the_right_data_and_says_how_long_it_t
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let rows: Value = serde_json::from_slice(&output.stdout).expect("a document");
     let rows = rows.as_array().expect("an array");
-    assert_eq!(rows.len(), 36);
+    assert_eq!(rows.len(), 66);
     for row in rows {
         for name in ["collective", "scheme", "condition"] {
             assert!(row[name].is_string(), "{row}");

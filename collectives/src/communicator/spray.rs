@@ -36,9 +36,23 @@ pub(super) fn connect(
         let rank = *rank;
         tell(group, sockets, &mine).map_err(|source| BuildError::SprayExchange { rank, source })?;
     }
-    let peers: Result<Vec<SprayPeer>, BuildError> =
-        connections.iter().map(|(rank, sockets)| peer(group, me, *rank, sockets)).collect();
-    let assigner = options.pinning.as_ref().and_then(|pinning| pinning.find.assigner(me));
+    let hellos: Result<Vec<(Rank, Hello)>, BuildError> =
+        connections.iter().map(|(rank, sockets)| hear(group, *rank, sockets)).collect();
+    let hellos = hellos?;
+    let pinning = options.pinning.as_ref();
+    let pinning = pinning.filter(|_| options.spray.entropy == EntropyChoice::PerSubflow);
+    if let Some(pinning) = pinning {
+        let peers: Vec<_> = hellos.iter().map(|&(rank, h)| (rank, vec![h.address])).collect();
+        pinning.find.expect(&peers);
+    }
+    let peer = |(rank, hello): (Rank, Hello)| {
+        let key = |from, to| TagKey::new(options.trust.tag_key(group.session, from, to));
+        let keys = TagKeys { send: key(me, rank), receive: key(rank, me) };
+        let paths = pinning.map(|pinning| pinning.paths(rank, &[hello.address])).transpose()?;
+        Ok(SprayPeer { rank, hello, keys, paths })
+    };
+    let peers: Result<Vec<SprayPeer>, BuildError> = hellos.into_iter().map(peer).collect();
+    let assigner = pinning.and_then(|pinning| pinning.find.assigner(me));
     let session = group.session as u32;
     Ok(SprayTransport::new((me, world), session, port, peers?, assigner, options.spray)?)
 }
@@ -57,8 +71,8 @@ fn listen(sockets: &[Socket]) -> io::Result<([u8; HELLO_BYTES], Option<SocketAdd
     Ok((bytes, socket.peer_addr()?.as_socket()))
 }
 
-/// What another rank says of itself, with the keys of the pair and the paths to it.
-fn peer(group: &Group, me: Rank, rank: Rank, sockets: &[Socket]) -> Result<SprayPeer, BuildError> {
+/// What another rank says of itself.
+fn hear(group: &Group, rank: Rank, sockets: &[Socket]) -> Result<(Rank, Hello), BuildError> {
     let (bytes, from) =
         listen(sockets).map_err(|source| BuildError::SprayExchange { rank, source })?;
     let mut hello =
@@ -67,13 +81,7 @@ fn peer(group: &Group, me: Rank, rank: Rank, sockets: &[Socket]) -> Result<Spray
     if let (SocketAddr::V6(to), Some(SocketAddr::V6(from))) = (&mut hello.address, from) {
         to.set_scope_id(from.scope_id());
     }
-    let options = &group.options;
-    let trusted = options.trust.check_address(hello.address.ip());
+    let trusted = group.options.trust.check_address(hello.address.ip());
     trusted.map_err(|problem| BuildError::SprayUntrusted { rank, problem })?;
-    let key = |from, to| TagKey::new(options.trust.tag_key(group.session, from, to));
-    let keys = TagKeys { send: key(me, rank), receive: key(rank, me) };
-    let pinning = options.pinning.as_ref();
-    let pinning = pinning.filter(|_| options.spray.entropy == EntropyChoice::PerSubflow);
-    let paths = pinning.map(|pinning| pinning.paths(rank, &[hello.address])).transpose()?;
-    Ok(SprayPeer { rank, hello, keys, paths })
+    Ok((rank, hello))
 }

@@ -6,13 +6,18 @@ use onepath_topology::assign::StepSet;
 use onepath_topology::fabric::{HostId, LeafId, LeafSpine, RailId, Shape, ShapeError, SpineId};
 use onepath_topology::load::{OptimumError, optimum};
 use onepath_topology::{Bandwidth, Bytes};
+use onepath_transport::proto::packet::DATA_HEADER_BYTES;
 
 use super::collective::Sent;
 use super::places::Places;
+use super::scheme::Scheme;
 use crate::lab::fabric::{FabricSpec, Rate, Spine};
 
 /// Headers of a full TCP segment: IPv4, TCP and its time stamps.
 const TCP_HEADERS: u32 = 20 + 20 + 12;
+
+/// Headers of a datagram: IPv4, UDP and those of the library's protocol.
+const UDP_HEADERS: u32 = 20 + 8 + DATA_HEADER_BYTES as u32;
 
 /// The link's own header, which its rate counts too.
 const ETHERNET_HEADER: u32 = 14;
@@ -38,9 +43,10 @@ pub(crate) struct OddSpine {
 }
 
 /// Bytes on a link for each byte of payload, with packets as long as the links allow.
-pub(crate) fn wire_factor(mtu: u32) -> f64 {
-    let payload = f64::from(mtu - TCP_HEADERS);
-    (payload + f64::from(TCP_HEADERS + ETHERNET_HEADER)) / payload
+fn wire_factor(mtu: u32, scheme: Scheme) -> f64 {
+    let headers = if scheme.is_udp() { UDP_HEADERS } else { TCP_HEADERS };
+    let payload = f64::from(mtu - headers);
+    (payload + f64::from(headers + ETHERNET_HEADER)) / payload
 }
 
 /// Seconds that the most loaded link needs at least for the bytes on the wire, host links and
@@ -50,6 +56,7 @@ pub(crate) fn ideal_s(
     odd: Option<OddSpine>,
     places: &Places,
     sent: &[Sent],
+    scheme: Scheme,
 ) -> Result<f64, IdealError> {
     let bandwidth = |rate: Rate| Bandwidth(rate.get() as f64 / 8.0);
     let mut fabric = LeafSpine::new(Shape {
@@ -64,7 +71,7 @@ pub(crate) fn ideal_s(
         fabric.set_spine(SpineId(spine.0), RailId(0), rate.map(bandwidth));
     }
     let best = optimum(&fabric, &step_sets(spec, places, sent))?;
-    Ok(best.seconds * wire_factor(spec.mtu()))
+    Ok(best.seconds * wire_factor(spec.mtu(), scheme))
 }
 
 /// What each host sends, summed by receiver: steps that overlap share the links all the time.
@@ -98,7 +105,7 @@ mod tests {
         let places = Places::new(&spec, Order::Contiguous, 1);
         let world = WorldSize::new(16).expect("a size");
         let sent = collective.sent(collective.count(8 << 20, world), world, &places.targets);
-        ideal_s(&spec, odd, &places, &sent).expect("it is there")
+        ideal_s(&spec, odd, &places, &sent, Scheme::Split).expect("it is there")
     }
 
     #[test]

@@ -90,9 +90,9 @@ impl Setup {
         let count = collective.count(cell.bytes, world);
         let sent = collective.sent(count, world, &places.targets);
         let odd = cell.odd_spine(spec);
-        let healthy_s = ideal_s(spec, None, &places, &sent)?;
+        let healthy_s = ideal_s(spec, None, &places, &sent, scheme)?;
         let dies = odd.is_some_and(|odd| odd.rate.is_none());
-        let ideal_s = ideal_s(spec, odd, &places, &sent)?;
+        let ideal_s = ideal_s(spec, odd, &places, &sent, scheme)?;
         let limit = Duration::from_secs_f64(ideal_s * cell.condition.patience()) + LEAST_LIMIT;
         let timeout_s = limit.as_secs() + RANKS_LATER;
         let row = Row {

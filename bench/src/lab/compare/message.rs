@@ -22,6 +22,8 @@ pub(crate) struct Task {
     /// Where each rank is.
     pub(crate) places: Vec<Place>,
     pub(crate) spines: u32,
+    /// Of the links.
+    pub(crate) mtu: u32,
     pub(crate) scheme: Scheme,
     pub(crate) collective: Collective,
     /// Elements, see [`Collective::count`].
@@ -78,11 +80,14 @@ pub(crate) struct Tally {
     /// Subflows opened for sending, and those that carried data of the call.
     pub(crate) opened: u64,
     pub(crate) used: u64,
-    /// Paths that died, and chunks that were sent again for that.
+    /// Paths that died (of datagrams: ports that were retired), and chunks (datagrams) that were
+    /// sent again.
     pub(crate) deaths: u64,
     pub(crate) resends: u64,
     /// Chunks that changed paths to even the load.
     pub(crate) taken: u64,
+    /// Datagrams that came behind later ones.
+    pub(crate) out_of_order: u64,
 }
 
 impl Tally {
@@ -95,6 +100,7 @@ impl Tally {
             deaths: self.deaths + other.deaths,
             resends: self.resends + other.resends,
             taken: self.taken + other.taken,
+            out_of_order: self.out_of_order + other.out_of_order,
         }
     }
 }

@@ -129,7 +129,7 @@ fn heading(f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
     )?;
     writeln!(
         f,
-        "# {:<17}{:<15}{:<11}{:<13}{:>6}{:>8}{:>8}{:>7}{:>9}{:>8}{:>8}{:>9}{:>6}",
+        "# {:<17}{:<15}{:<11}{:<17}{:>6}{:>8}{:>8}{:>7}{:>9}{:>8}{:>8}{:>9}{:>6}",
         "collective",
         "condition",
         "order",
@@ -162,7 +162,7 @@ fn line(f: &mut fmt::Formatter<'_>, group: &[&Row]) -> fmt::Result {
     let bound = if group.iter().any(|row| row.cpu_bound) { " cpu-bound" } else { "" };
     writeln!(
         f,
-        "  {:<17}{:<15}{:<11}{:<13}{:>6}{:>8}{:>8.2}{:>7}{:>9}{:>8}{:>8}{:>9}{:>5}%{bound}",
+        "  {:<17}{:<15}{:<11}{:<17}{:>6}{:>8}{:>8.2}{:>7}{:>9}{:>8}{:>8}{:>9}{:>5}%{bound}",
         row.cell.collective.name(),
         row.cell.condition.name(),
         row.cell.order.name(),
@@ -172,8 +172,8 @@ fn line(f: &mut fmt::Formatter<'_>, group: &[&Row]) -> fmt::Result {
         ideal,
         number(ratio, 2),
         number(of(&|row| row.max_over_mean), 3),
-        number(of(&|row| Some(row.counts.retransmits as f64)), 0),
-        number(of(&|row| Some(row.counts.out_of_order as f64)), 0),
+        number(of(&|row| row.losses().map(|counts| counts.retransmits as f64)), 0),
+        number(of(&|row| row.losses().map(|counts| counts.out_of_order as f64)), 0),
         number(of(&|row| row.tally.map(|tally| tally.used as f64)), 0),
         number(of(&|row| Some(row.idle * 100.0)), 0),
     )?;

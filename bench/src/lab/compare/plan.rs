@@ -49,6 +49,10 @@ impl fmt::Display for Size {
     }
 }
 
+/// The schemes without option: the fabric as it is, the answer, and the two whose only difference is
+/// the choice of paths.
+const QUICK: [Scheme; 4] = [Scheme::Ecmp, Scheme::Split, Scheme::SplitUdp, Scheme::Spray];
+
 /// A set of runs: every collective by every scheme under every condition, in every order, with
 /// every seed. What is not said takes the value of the quick plan.
 #[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
@@ -58,7 +62,8 @@ pub(crate) struct RunOptions {
     /// [default: permutation,direct]
     #[arg(long, value_delimiter = ',', value_name = "LIST", hide_possible_values = true)]
     pub(crate) collectives: Vec<Collective>,
-    /// ecmp, ecmp-k, split-equal, split-line, split, switch-spray [default: ecmp,split]
+    /// ecmp, ecmp-k, split-equal, split-line, split, switch-spray over TCP; ecmp-udp, split-udp,
+    /// spray, reps, switch-spray-udp over datagrams [default: ecmp,split,split-udp,spray]
     #[arg(long, value_delimiter = ',', value_name = "LIST", hide_possible_values = true)]
     pub(crate) schemes: Vec<Scheme>,
     /// healthy, half-rate, black-hole, oversubscribed [default: healthy,black-hole]
@@ -177,7 +182,7 @@ impl Plan {
                     for seed in 0..seeds {
                         let seed = spec.seed().wrapping_add(seed);
                         // Schemes innermost: what drifts with time hits all of them alike.
-                        for scheme in or(&run.schemes, &[Scheme::Ecmp, Scheme::Split]) {
+                        for scheme in or(&run.schemes, &QUICK) {
                             cells.push(Cell { collective, scheme, condition, order, seed, bytes });
                         }
                     }
@@ -241,7 +246,7 @@ mod tests {
     fn the_plan_without_options_is_the_quick_one() {
         let fabric = FabricOptions::default();
         let plan = Plan::new(&fabric, RunOptions::default(), None).expect("it is right");
-        assert_eq!((plan.groups.len(), plan.runs()), (1, 8));
+        assert_eq!((plan.groups.len(), plan.runs()), (1, 16));
     }
 
     #[test]
@@ -251,7 +256,7 @@ mod tests {
                     [[run]]\nconditions = [\"half-rate\"]\n[run.fabric]\nspines = 3\nhosts = 12\n";
         let plan = plan(text).expect("it is right");
         let sizes: Vec<usize> = plan.groups.iter().map(|group| group.cells.len()).collect();
-        assert_eq!(sizes, [8, 4, 4]);
+        assert_eq!(sizes, [16, 8, 8]);
         assert!((plan.groups[1].spec.oversubscription() - 2.0).abs() < 1e-9);
         assert_eq!(plan.groups[2].spec.spine_count(), 3);
     }

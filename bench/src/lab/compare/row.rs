@@ -40,6 +40,17 @@ impl Row {
         self.completion_s.map(|completion| self.ideal_s / completion)
     }
 
+    /// Packets sent again, and those that came behind later ones: what the hosts' kernels count of
+    /// TCP, or the ranks of their datagrams. Nothing is known of datagrams of a run that was given
+    /// up.
+    pub(super) fn losses(&self) -> Option<TcpCounts> {
+        if !self.cell.scheme.is_udp() {
+            return Some(self.counts);
+        }
+        let tally = self.tally?;
+        Some(TcpCounts { retransmits: tally.resends, out_of_order: tally.out_of_order })
+    }
+
     /// Whether it ended in time with the right data.
     pub(super) fn is_right(&self) -> bool {
         self.completion_s.is_some() && self.tally.is_some_and(|tally| tally.wrong == 0)
@@ -86,13 +97,14 @@ impl Row {
             ("completion_s", self.completion_s.into()),
             ("ideal_s", self.ideal_s.into()),
             ("max_over_mean", self.max_over_mean.into()),
-            ("retransmits", self.counts.retransmits.into()),
-            ("out_of_order", self.counts.out_of_order.into()),
+            ("retransmits", self.losses().map(|counts| counts.retransmits).into()),
+            ("out_of_order", self.losses().map(|counts| counts.out_of_order).into()),
             ("cpu_bound", self.cpu_bound.into()),
             ("efficiency", self.efficiency().into()),
             ("idle", self.idle.into()),
             ("limit_s", self.limit_s.into()),
             ("death_s", self.death_s.into()),
+            ("transport", if cell.scheme.is_udp() { "udp" } else { "tcp" }.into()),
             ("order", cell.order.name().into()),
             ("wrong", of_tally(|tally| tally.wrong)),
             ("subflows_opened", of_tally(|tally| tally.opened)),

@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 
 use clap::ValueEnum;
 use onepath_topology::assign;
+use onepath_transport::spray::{EntropyChoice, MAX_SOCKETS};
 use onepath_transport::tcp::pinned::Sharing;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,16 @@ pub(crate) enum Scheme {
     Split,
     /// TCP, one connection a pair; the leaves give each packet the next spine
     SwitchSpray,
+    /// Datagrams, one subflow a pair on a random port; the leaves hash
+    EcmpUdp,
+    /// Datagrams on subflows pinned to paths, cut as by split-line
+    SplitUdp,
+    /// Datagrams, each on the next of many ports
+    Spray,
+    /// Datagrams on many ports, of which those that proved good are used again
+    Reps,
+    /// Datagrams, one subflow a pair; the leaves give each packet the next spine
+    SwitchSprayUdp,
 }
 
 /// What the ranks are told to connect.
@@ -45,7 +56,22 @@ pub(crate) enum Wiring {
         /// Whether chunks may change paths later.
         sharing: Sharing,
     },
+    /// Datagrams.
+    Datagrams {
+        /// Which port each takes.
+        entropy: EntropyChoice,
+        /// Ports to choose from.
+        entropies: u16,
+        /// Which bytes take which path, if subflows are pinned to paths.
+        assign: Option<assign::Scheme>,
+    },
 }
+
+/// Ports of a rank that sprays: so many that hashes are even, and still one byte's worth of state.
+const SPRAY_PORTS: u16 = 64;
+
+/// Ports found on each path: the first subflow's, and those of its successors.
+pub(crate) const PORTS_PER_PATH: u16 = 4;
 
 /// The most connections of one pair by [`Scheme::EcmpK`], as many as the library makes.
 const MOST_SUBFLOWS: u16 = 16;
@@ -60,27 +86,47 @@ impl Scheme {
             Self::SplitLine => "split-line",
             Self::Split => "split",
             Self::SwitchSpray => "switch-spray",
+            Self::EcmpUdp => "ecmp-udp",
+            Self::SplitUdp => "split-udp",
+            Self::Spray => "spray",
+            Self::Reps => "reps",
+            Self::SwitchSprayUdp => "switch-spray-udp",
         }
     }
 
     /// What it is on a fabric of so many spines.
     pub(crate) fn wiring(self, spines: usize) -> Wiring {
         let pinned = |assign, sharing| Wiring::PinnedTcp { assign, sharing };
+        let datagrams = |entropy, entropies| Wiring::Datagrams { entropy, entropies, assign: None };
         match self {
             Self::Ecmp | Self::SwitchSpray => Wiring::Tcp { subflows: 1 },
             Self::EcmpK => Wiring::Tcp { subflows: (spines as u16).clamp(1, MOST_SUBFLOWS) },
             Self::SplitEqual => pinned(assign::Scheme::Equal, Sharing::Static),
             Self::SplitLine => pinned(assign::Scheme::Line, Sharing::Static),
             Self::Split => pinned(assign::Scheme::Line, Sharing::Shared),
+            Self::EcmpUdp | Self::SwitchSprayUdp => datagrams(EntropyChoice::PerSubflow, 1),
+            Self::SplitUdp => Wiring::Datagrams {
+                entropy: EntropyChoice::PerSubflow,
+                // As many as one peer's paths have, those that stand by included.
+                entropies: (spines as u16).saturating_mul(PORTS_PER_PATH).clamp(1, MAX_SOCKETS),
+                assign: Some(assign::Scheme::Line),
+            },
+            Self::Spray => datagrams(EntropyChoice::RoundRobin, SPRAY_PORTS),
+            Self::Reps => datagrams(EntropyChoice::Reps, SPRAY_PORTS),
         }
     }
 
     /// What the leaves do beside hashing flows.
     pub(crate) const fn spray(self) -> Option<Spray> {
         match self {
-            Self::SwitchSpray => Some(Spray::RoundRobin),
+            Self::SwitchSpray | Self::SwitchSprayUdp => Some(Spray::RoundRobin),
             _ => None,
         }
+    }
+
+    /// Whether the library's datagrams carry it, not the kernel's TCP.
+    pub(crate) fn is_udp(self) -> bool {
+        matches!(self.wiring(1), Wiring::Datagrams { .. })
     }
 }
 
@@ -95,7 +141,8 @@ impl Wiring {
     pub(crate) fn subflows(self, spines: usize) -> NonZeroU16 {
         let count = match self {
             Self::Tcp { subflows } => subflows,
-            Self::PinnedTcp { .. } => spines as u16,
+            Self::PinnedTcp { .. } | Self::Datagrams { assign: Some(_), .. } => spines as u16,
+            Self::Datagrams { entropies, assign: None, .. } => entropies,
         };
         NonZeroU16::new(count).unwrap_or(NonZeroU16::MIN)
     }

@@ -72,6 +72,7 @@ impl World {
                 rank: rank as u32,
                 places: all.clone(),
                 spines: spec.spine_count() as u32,
+                mtu: spec.mtu(),
                 scheme: task.scheme,
                 collective: task.collective,
                 count: task.count,

@@ -17,7 +17,9 @@ use onepath_collectives::communicator::{
     BuildError, Builder, Pinning, TransportKind, TuningSource,
 };
 use onepath_collectives::{CollectiveError, Communicator};
-use onepath_topology::{Rank, WorldSize};
+use onepath_topology::{Nanos, Rank, WorldSize};
+use onepath_transport::proto::MtuConfig;
+use onepath_transport::spray::SprayOptions;
 use onepath_transport::tcp::pinned::PinnedOptions;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -32,6 +34,9 @@ const RENDEZVOUS_PORT: u16 = 29_400;
 /// Control connections are not pinned: one over a dead spine is silent as long as the spine is
 /// dead, and must not be taken for the death of its rank before the run is over.
 const SILENCE_BEYOND: Duration = Duration::from_mins(1);
+
+/// Headers of IPv4 and UDP.
+const IP_AND_UDP: u32 = 20 + 8;
 
 /// How long joining may take, probes included.
 const JOIN: Duration = Duration::from_mins(1);
@@ -122,6 +127,23 @@ fn join(
             let options = PinnedOptions { sharing, ..PinnedOptions::default() };
             builder.pinning(Pinning { options, ..Pinning::new(find) })
         }
+        Wiring::Datagrams { entropy, entropies, assign } => {
+            // As TCP does, they begin with the size that the links are known to carry.
+            let size = task.mtu - IP_AND_UDP;
+            let options = SprayOptions {
+                entropy,
+                entropies,
+                mtu: MtuConfig { safe: size, most: size },
+                seed: u64::from(task.seed),
+                give_up_after: Nanos::secs(limit.as_secs()),
+                ..SprayOptions::default()
+            };
+            let builder = builder.transport(TransportKind::Spray).spray(options);
+            match assign {
+                None => builder,
+                Some(_) => builder.pinning(Pinning::new(Arc::clone(probing) as Arc<_>)),
+            }
+        }
     }
     .build()
 }
@@ -130,6 +152,20 @@ fn join(
 fn tally(communicator: &Communicator, wrong: u64, run: &Run, subflows: u16) -> Tally {
     let counts = communicator.path_counts();
     let subflows = u64::from(subflows);
+    let datagrams = communicator.datagram_counts();
+    if !datagrams.is_empty() {
+        let empty = Tally { wrong, ..Tally::default() };
+        return datagrams.iter().fold(empty, |sum, count| {
+            sum.plus(Tally {
+                opened: subflows,
+                used: count.ports_used,
+                deaths: count.stats.retired,
+                resends: count.stats.retransmissions,
+                out_of_order: count.stats.out_of_order,
+                ..Tally::default()
+            })
+        });
+    }
     if counts.is_empty() {
         let peers = communicator.world_size().get() as u64 - 1;
         let (opened, used) = (peers * subflows, run.receivers() * subflows);
@@ -144,6 +180,7 @@ fn tally(communicator: &Communicator, wrong: u64, run: &Run, subflows: u16) -> T
             deaths: count.deaths,
             resends: count.resends,
             taken: count.taken,
+            out_of_order: 0,
         })
     })
 }

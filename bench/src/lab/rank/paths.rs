@@ -9,16 +9,13 @@ use onepath_collectives::communicator::FindPaths;
 use onepath_topology::Rank;
 use onepath_topology::assign::Seed;
 use onepath_topology::fabric::{LeafId, PathId};
-use onepath_transport::path::{self, Discovery, PathTable, ProbeConfig, discover};
+use onepath_transport::path::{self, Discovery, PathTable, ProbeConfig, Protocol, discover};
 use onepath_transport::share::AssignFlows;
 use onepath_transport::tcp::pinned::{PathPorts, PeerPaths, SchemeAssigner};
 
 use crate::lab::compare::message::{Place, Task};
-use crate::lab::compare::scheme::Wiring;
+use crate::lab::compare::scheme::{PORTS_PER_PATH, Wiring};
 use crate::lab::fabric::spine_at;
-
-/// Ports on each path: the first connection's, and those of its successors.
-const PORTS: u16 = 4;
 
 /// How long probes may take in all.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -55,7 +52,8 @@ impl Probing {
 
     fn config(&self) -> ProbeConfig {
         ProbeConfig {
-            ports_per_path: PORTS,
+            protocol: if self.task.scheme.is_udp() { Protocol::Udp } else { Protocol::Tcp },
+            ports_per_path: PORTS_PER_PATH,
             expected_paths: u16::try_from(self.task.spines).ok(),
             // Leaves are known by their addresses.
             find_leaves: false,
@@ -103,7 +101,11 @@ impl FindPaths for Probing {
 
     fn assigner(&self, me: Rank) -> Option<Arc<dyn AssignFlows>> {
         let wiring = self.task.scheme.wiring(self.task.spines as usize);
-        let Wiring::PinnedTcp { assign: scheme, .. } = wiring else { return None };
+        let (Wiring::PinnedTcp { assign: scheme, .. }
+        | Wiring::Datagrams { assign: Some(scheme), .. }) = wiring
+        else {
+            return None;
+        };
         let (seed, leaf) = (Seed(u64::from(self.task.seed)), LeafId(self.here().leaf));
         Some(Arc::new(SchemeAssigner { scheme, seed, rank: me, leaf }))
     }
