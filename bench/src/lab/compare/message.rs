@@ -24,6 +24,8 @@ pub(crate) struct Task {
     pub(crate) spines: u32,
     /// Of the links.
     pub(crate) mtu: u32,
+    /// Of a host's link, bits a second.
+    pub(crate) rate_bits: u64,
     pub(crate) scheme: Scheme,
     pub(crate) collective: Collective,
     /// Elements, see [`Collective::count`].

@@ -73,6 +73,7 @@ impl World {
                 places: all.clone(),
                 spines: spec.spine_count() as u32,
                 mtu: spec.mtu(),
+                rate_bits: spec.rate().get(),
                 scheme: task.scheme,
                 collective: task.collective,
                 count: task.count,

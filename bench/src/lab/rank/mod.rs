@@ -8,17 +8,19 @@
 mod call;
 mod paths;
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use onepath_collectives::communicator::{
     BuildError, Builder, Pinning, TransportKind, TuningSource,
 };
 use onepath_collectives::{CollectiveError, Communicator};
-use onepath_topology::{Nanos, Rank, WorldSize};
-use onepath_transport::proto::MtuConfig;
+use onepath_topology::{Bandwidth, Nanos, Rank, WorldSize};
+use onepath_transport::proto::congestion::{Marking, NsccConfig};
+use onepath_transport::proto::{CongestionConfig, MtuConfig};
 use onepath_transport::spray::SprayOptions;
 use onepath_transport::tcp::pinned::PinnedOptions;
 use rustix::time::{ClockId, clock_gettime};
@@ -37,6 +39,15 @@ const SILENCE_BEYOND: Duration = Duration::from_mins(1);
 
 /// Headers of IPv4 and UDP.
 const IP_AND_UDP: u32 = 20 + 8;
+
+/// Links between two hosts of different leaves.
+const LINKS: u32 = 4;
+
+/// What the hosts themselves add to a round trip at most.
+const HOSTS_RTT: Nanos = Nanos::millis(2);
+
+/// Between two looks of a rank that has nothing to do but to serve the others.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// How long joining may take, probes included.
 const JOIN: Duration = Duration::from_mins(1);
@@ -77,7 +88,8 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn work() -> Result<(), RankError> {
-    let task: Task = serde_json::from_str(&listen()?)?;
+    let commands = listen();
+    let task: Task = serde_json::from_str(&next(&commands)?)?;
     let ranks = task.places.len();
     let world = WorldSize::new(ranks as u64).map_err(|_| RankError::World(ranks))?;
     let me = Rank::new(task.rank);
@@ -87,16 +99,16 @@ fn work() -> Result<(), RankError> {
     let mut run = Run::new(&task, me, world);
     communicator.barrier()?;
     tell(&Event::Joined { unpinned: probing.unpinned() })?;
-    await_command(Command::Go)?;
+    await_command(&commands, Command::Go)?;
     communicator.barrier()?;
     let start_ns = now_ns();
     run.call(&communicator)?;
     tell(&Event::Done { start_ns, end_ns: now_ns() })?;
-    await_command(Command::Check)?;
+    attend(&communicator, &commands, Command::Check)?;
     let subflows = wiring.subflows(task.spines as usize).get();
     let wrong = run.wrong();
     tell(&Event::Checked(tally(&communicator, wrong, &run, subflows)))?;
-    await_command(Command::Leave)
+    attend(&communicator, &commands, Command::Leave)
 }
 
 fn join(
@@ -130,7 +142,15 @@ fn join(
         Wiring::Datagrams { entropy, entropies, assign } => {
             // As TCP does, they begin with the size that the links are known to carry.
             let size = task.mtu - IP_AND_UDP;
+            let nscc = NsccConfig {
+                rate: Bandwidth(task.rate_bits as f64 / 8.0),
+                base_rtt: base_rtt(task),
+                target_queue_delay: None,
+                marking: Marking::Inferred,
+            };
             let options = SprayOptions {
+                congestion: CongestionConfig::Nscc(nscc),
+                pacing: true,
                 entropy,
                 entropies,
                 mtu: MtuConfig { safe: size, most: size },
@@ -146,6 +166,13 @@ fn join(
         }
     }
     .build()
+}
+
+/// A full packet and its acknowledgement over the links between two hosts of different leaves,
+/// without any queue. What is measured replaces it when it is less.
+fn base_rtt(task: &Task) -> Nanos {
+    let packet_s = f64::from(task.mtu) * 8.0 / task.rate_bits as f64;
+    Nanos((packet_s * f64::from(LINKS) * 1e9) as u64) + HOSTS_RTT
 }
 
 /// What went over the subflows; of those that are not pinned, only how many there are is known.
@@ -185,17 +212,52 @@ fn tally(communicator: &Communicator, wrong: u64, run: &Run, subflows: u16) -> T
     })
 }
 
+/// What the lab says, line by line, until it says nothing more.
+fn listen() -> Receiver<io::Result<String>> {
+    let (to, lines) = sync_channel(1);
+    std::thread::spawn(move || {
+        for line in io::stdin().lines() {
+            if to.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
 /// The next line; nothing but the lab's end closes the stream.
-fn listen() -> io::Result<String> {
-    let mut text = String::new();
-    match io::stdin().lock().read_line(&mut text)? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(text),
+fn next(commands: &Receiver<io::Result<String>>) -> io::Result<String> {
+    commands.recv().unwrap_or_else(|_| Err(io::ErrorKind::UnexpectedEof.into()))
+}
+
+fn await_command(
+    commands: &Receiver<io::Result<String>>,
+    expected: Command,
+) -> Result<(), RankError> {
+    is(&next(commands)?, expected)
+}
+
+/// Waits for a command as a training job would that goes on to its next call: calls of others may
+/// need what this rank has to say, and ranks say it only while they make calls.
+fn attend(
+    communicator: &Communicator,
+    commands: &Receiver<io::Result<String>>,
+    expected: Command,
+) -> Result<(), RankError> {
+    loop {
+        match commands.recv_timeout(LOOK) {
+            Ok(line) => return is(&line?, expected),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            // Whether others fail is theirs to say: this rank's own part is done.
+            Err(RecvTimeoutError::Timeout) => drop(communicator.scope(|scope| scope.progress())),
+        }
     }
 }
 
-fn await_command(expected: Command) -> Result<(), RankError> {
-    let found = serde_json::from_str(&listen()?)?;
+fn is(line: &str, expected: Command) -> Result<(), RankError> {
+    let found = serde_json::from_str(line)?;
     if found == expected { Ok(()) } else { Err(RankError::Command { found, expected }) }
 }
 
