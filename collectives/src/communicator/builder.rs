@@ -10,6 +10,7 @@ use onepath_transport::tcp::MAX_SUBFLOWS;
 
 use crate::algorithm::Algorithm;
 use crate::bootstrap::{HostPort, InterfaceChoice, JobSecret, Launch, Trust, process_environment};
+use crate::engine::Waiting;
 use crate::reduce::Isa;
 use crate::types::{UnknownName, by_name};
 
@@ -61,6 +62,14 @@ impl FromStr for TransportKind {
     }
 }
 
+impl FromStr for Waiting {
+    type Err = UnknownName;
+
+    fn from_str(value: &str) -> Result<Self, UnknownName> {
+        by_name("way of waiting", value, &Self::ALL, Self::name)
+    }
+}
+
 impl std::fmt::Display for TransportKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
@@ -82,7 +91,7 @@ pub enum TuningSource {
 /// Says who this rank is and how it talks, then joins.
 ///
 /// What is not said is taken from the environment: `ONEPATH_ALGORITHM`, `ONEPATH_TRANSPORT`,
-/// `ONEPATH_SUBFLOWS`, `ONEPATH_ENTROPY`, `ONEPATH_TUNING` (`measure`, `model` or a file),
+/// `ONEPATH_SUBFLOWS`, `ONEPATH_ENTROPY`, `ONEPATH_WAITING`, `ONEPATH_TUNING` (`measure`, `model` or a file),
 /// `ONEPATH_JOB_SECRET`, `ONEPATH_SOCKET_IFNAME`, `ONEPATH_SOCKET_FAMILY`,
 /// `ONEPATH_FLIGHT_RECORDS`.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +105,7 @@ pub struct Builder {
     pinning: Option<Pinning>,
     spray: SprayOptions,
     entropy: Option<EntropyChoice>,
+    waiting: Option<Waiting>,
     algorithm: Option<Algorithm>,
     tuning: Option<TuningSource>,
     secret: Option<JobSecret>,
@@ -196,6 +206,13 @@ impl Builder {
     #[must_use]
     pub fn entropy(mut self, entropy: EntropyChoice) -> Self {
         self.entropy = Some(entropy);
+        self
+    }
+
+    /// What this rank does with its processor while it waits for others.
+    #[must_use]
+    pub fn waiting(mut self, waiting: Waiting) -> Self {
+        self.waiting = Some(waiting);
         self
     }
 
@@ -321,6 +338,10 @@ impl Builder {
             near_subflows: said.unwrap_or(NEAR_SUBFLOWS),
             pinning: self.pinning,
             spray,
+            waiting: match self.waiting {
+                Some(waiting) => waiting,
+                None => variable("ONEPATH_WAITING")?.unwrap_or_default(),
+            },
             algorithm: match self.algorithm {
                 Some(algorithm) => Some(algorithm),
                 None => variable("ONEPATH_ALGORITHM")?,

@@ -159,7 +159,7 @@ fn engine_config(
         algorithm: options.algorithm,
         scratch_limit: SCRATCH_LIMIT,
         chunk_limit,
-        idle: IdlePolicy::for_host(ranks_on_host, cores),
+        idle: IdlePolicy::new(options.waiting, ranks_on_host, cores),
         operation_timeout: options.operation_timeout,
         late_warning: options.late_warning,
         flight_records: options.flight_records.clone(),

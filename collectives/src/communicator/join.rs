@@ -19,6 +19,7 @@ use crate::bootstrap::interfaces::candidates;
 use crate::bootstrap::rendezvous::rendezvous;
 use crate::bootstrap::{Counters, HostPort, Hosting, InterfaceChoice, RendezvousConfig, Trust};
 use crate::control::{Endpoint, EndpointConfig};
+use crate::engine::Waiting;
 
 use super::build_error::BuildError;
 use super::builder::{TransportKind, TuningSource};
@@ -40,6 +41,7 @@ pub(super) struct Options {
     pub(super) near_subflows: u16,
     pub(super) pinning: Option<Pinning>,
     pub(super) spray: SprayOptions,
+    pub(super) waiting: Waiting,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) tuning: TuningSource,
     pub(super) trust: Trust,

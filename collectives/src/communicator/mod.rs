@@ -42,6 +42,7 @@ use crate::engine::{Engine, EngineConfig, IdlePolicy, Request, Ticket, Watch};
 use crate::error::CollectiveError;
 use crate::tuning::Tuning;
 
+pub use crate::engine::Waiting;
 pub use build_error::BuildError;
 pub use builder::{Builder, TransportKind, TuningSource};
 pub use paths::{FindPaths, MAX_PATHS, Pinning};

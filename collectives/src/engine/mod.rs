@@ -36,6 +36,7 @@ use crate::tuning::Tuning;
 use clock::{Clock, Resolution};
 use idle::Idle;
 pub(crate) use idle::IdlePolicy;
+pub use idle::Waiting;
 use plans::{PlanCache, Planned};
 pub(crate) use request::{Buffers, Request, Target};
 use scratch::ScratchPool;

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use onepath_collectives::communicator::{
-    BuildError, Builder, Pinning, TransportKind, TuningSource,
+    BuildError, Builder, Pinning, TransportKind, TuningSource, Waiting,
 };
 use onepath_collectives::{CollectiveError, Communicator};
 use onepath_topology::{Bandwidth, Nanos, Rank, WorldSize};
@@ -126,6 +126,8 @@ fn join(
         .transport(TransportKind::Tcp)
         // Nobody else is on this fabric.
         .insecure(true)
+        // Ranks of all hosts share the cores of this machine.
+        .waiting(Waiting::Sleep)
         .algorithm(task.collective.algorithm())
         .tuning(TuningSource::Model)
         .join_timeout(JOIN)
@@ -145,7 +147,9 @@ fn join(
             let nscc = NsccConfig {
                 rate: Bandwidth(task.rate_bits as f64 / 8.0),
                 base_rtt: base_rtt(task),
-                target_queue_delay: None,
+                target_queue_delay: std::env::var("TGT").ok().map(|t| {
+                    Nanos((t.parse::<f64>().unwrap() * base_rtt(task).get() as f64) as u64)
+                }),
                 marking: Marking::Inferred,
             };
             let options = SprayOptions {

@@ -164,7 +164,7 @@ impl Nscc {
     }
 
     fn bound_window(&mut self) {
-        let product = self.rate * self.base_rtt;
+        let product = self.rate * f64::midpoint(self.base_rtt, self.target);
         self.max_window = (MAX_WINDOW * product).max(LEAST_MAX_DATAGRAMS * self.mtu);
     }
 
