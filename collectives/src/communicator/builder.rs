@@ -193,9 +193,9 @@ impl Builder {
     }
 
     /// How [`TransportKind::Spray`] works; on all ranks with the same
-    /// [`early_bytes`](SprayOptions::early_bytes). With [`pinning`](Self::pinning) and
-    /// [`EntropyChoice::PerSubflow`], subflows take the paths that it finds, to the address where
-    /// a peer receives datagrams.
+    /// [`early_bytes`](SprayOptions::early_bytes). With [`pinning`](Self::pinning), datagrams take
+    /// the paths that it finds, to the address where a peer receives them: subflows one path each
+    /// ([`EntropyChoice::PerSubflow`]), others as many ports on each path.
     #[must_use]
     pub fn spray(mut self, options: SprayOptions) -> Self {
         self.spray = options;

@@ -40,7 +40,6 @@ pub(super) fn connect(
         connections.iter().map(|(rank, sockets)| hear(group, *rank, sockets)).collect();
     let hellos = hellos?;
     let pinning = options.pinning.as_ref();
-    let pinning = pinning.filter(|_| options.spray.entropy == EntropyChoice::PerSubflow);
     if let Some(pinning) = pinning {
         let peers: Vec<_> = hellos.iter().map(|&(rank, h)| (rank, vec![h.address])).collect();
         pinning.find.expect(&peers);
@@ -52,7 +51,8 @@ pub(super) fn connect(
         Ok(SprayPeer { rank, hello, keys, paths })
     };
     let peers: Result<Vec<SprayPeer>, BuildError> = hellos.into_iter().map(peer).collect();
-    let assigner = pinning.and_then(|pinning| pinning.find.assigner(me));
+    let per_subflow = options.spray.entropy == EntropyChoice::PerSubflow;
+    let assigner = pinning.filter(|_| per_subflow).and_then(|pinning| pinning.find.assigner(me));
     let session = group.session as u32;
     Ok(SprayTransport::new((me, world), session, port, peers?, assigner, options.spray)?)
 }

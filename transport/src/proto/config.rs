@@ -65,11 +65,14 @@ pub struct MtuConfig {
     pub most: u32,
 }
 
-/// The configuration of one connection; both ends have the same.
+/// The configuration of one connection; both ends have the same, but for what is their own business:
+/// entropies and policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Config {
     /// Number of entropies, from 0.
     pub entropies: u16,
+    /// How many the peer may use; if nothing is said, as many.
+    pub peer_entropies: Option<u16>,
     /// Which of them a packet takes.
     pub policy: EntropyPolicy,
     /// How much may be in flight.
@@ -99,9 +102,10 @@ pub struct Config {
     pub max_probe_timeout: Nanos,
     /// Packets of one entropy that overtake another before it counts as lost; grows by itself.
     pub reordering: u32,
-    /// Losses in a row, while other entropies deliver, after which an entropy is retired.
+    /// Losses in a row, while other entropies deliver, after which the entropy of a lane is retired.
+    /// Policies that are free to choose avoid an entropy after its first loss, for some round trips.
     pub losses_until_retired: u32,
-    /// How long an entropy is retired the first time; doubles each time.
+    /// How long the entropy of a lane is retired the first time; doubles each time.
     pub probation: Nanos,
     /// How often a piece is sent before the connection is given up.
     pub max_transmissions: u8,
@@ -115,6 +119,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             entropies: 16,
+            peer_entropies: None,
             policy: EntropyPolicy::Reps { seed: 1 },
             congestion: CongestionConfig::Fixed { window: 256 << 10 },
             pacing: true,
@@ -138,6 +143,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How many entropies the peer may use.
+    pub(super) fn accepted_entropies(&self) -> u16 {
+        self.peer_entropies.unwrap_or(self.entropies)
+    }
+
     /// Checks what the rest relies on.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let check = |field, value: u64, least: u64, most: u64| {
@@ -146,6 +156,7 @@ impl Config {
             fits.then_some(()).ok_or(error)
         };
         check("entropies", self.entropies.into(), 1, MAX_ENTROPIES.into())?;
+        check("peer_entropies", self.accepted_entropies().into(), 1, MAX_ENTROPIES.into())?;
         match self.policy {
             EntropyPolicy::PerSubflow { lanes } => {
                 check("lanes", lanes.into(), 1, self.entropies.into())?;

@@ -78,6 +78,8 @@ pub struct Connection {
     inbox: Inbox,
     events: VecDeque<Event>,
     acks: u64,
+    /// The next acknowledgement is sent twice, by two entropies.
+    ack_again: bool,
     highest: u64,
     close: Option<CloseReason>,
     error: Option<ConnectionError>,
@@ -98,6 +100,7 @@ impl Connection {
             inbox: Inbox::new(config),
             events: VecDeque::with_capacity(events),
             acks: 0,
+            ack_again: false,
             highest: 0,
             close: None,
             error: None,
@@ -152,6 +155,9 @@ impl Connection {
             let mut ack = Acknowledgement::new(now.since(came), latest, delivered);
             let more = self.received.tell(&mut ack);
             self.schedule.sent(more);
+            if std::mem::take(&mut self.ack_again) {
+                self.schedule.hurry();
+            }
             self.outbound.stats.acks_sent += 1;
             return Some(self.unnumbered(&Body::Acknowledgement(ack)));
         }
@@ -214,8 +220,8 @@ impl Connection {
             let (found, expected) = (packet.connection, self.id);
             return Err(PacketError::Connection { found, expected }.into());
         }
-        if packet.entropy.0 >= self.config.entropies {
-            let (found, count) = (packet.entropy, self.config.entropies);
+        if packet.entropy.0 >= self.config.accepted_entropies() {
+            let (found, count) = (packet.entropy, self.config.accepted_entropies());
             return Err(PacketError::Entropy { found, count }.into());
         }
         if let Some(error) = self.error {
@@ -248,6 +254,9 @@ impl Connection {
             self.outbound.stats.duplicates += 1;
             self.received.repeat(packet.number);
             self.schedule.hurry();
+            // The sender does not know that it came: the last acknowledgement may have taken a
+            // path that is dead.
+            self.ack_again = true;
             return Ok(None);
         }
         let mut incoming = None;

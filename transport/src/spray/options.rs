@@ -164,6 +164,7 @@ impl SprayOptions {
     pub(super) fn config(&self, entropies: u16, lanes: u16, salt: u64) -> Config {
         Config {
             entropies,
+            peer_entropies: Some(MAX_SOCKETS),
             policy: self.entropy.policy(lanes, self.seed ^ salt),
             congestion: self.congestion,
             pacing: self.pacing,

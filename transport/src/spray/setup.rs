@@ -36,8 +36,9 @@ pub struct SprayPeer {
     pub hello: Hello,
     /// Keys of this pair: derived by both ends from what nobody else knows.
     pub keys: TagKeys,
-    /// The paths to it, for subflows that keep to their ports: a lane for each, which begins on
-    /// the path's first port; the other ports stand by.
+    /// The paths to it. For subflows that keep to their ports: a lane for each, which begins on
+    /// the path's first port; the other ports stand by. For spraying: the ports that are sprayed
+    /// over, as many on each path, path after path.
     pub paths: Option<PeerPaths>,
 }
 
@@ -239,9 +240,7 @@ fn join(
         return Err(SetupError::Family { peer: rank, here, there });
     }
     let ip = here.ip();
-    // Both ends accept as many as the one with more of them has.
-    let entropies = options.entropies.max(hello.entropies);
-    let paths = paths.filter(|_| options.entropy == EntropyChoice::PerSubflow);
+    let entropies = options.entropies;
     let (sockets, lanes) = if let Some(paths) = &paths {
         let sockets = sources.of_paths(ip, paths, usize::from(entropies))?;
         (sockets, paths.paths.len().max(1) as u16)
@@ -249,12 +248,19 @@ fn join(
         let sockets = sources.automatic(ip, usize::from(options.entropies))?;
         (sockets.into(), options.entropies)
     };
+    // A policy that is free to choose has the ports that there are to choose from; more indices
+    // would only be other names for some of them.
+    let entropies = match options.entropy {
+        EntropyChoice::PerSubflow => entropies,
+        _ => sockets.len() as u16,
+    };
     let entropies = entropies.max(lanes);
     let salt = u64::from(names.id(rank).0) << 32 | u64::from(names.me);
     let config = Config {
         congestion: fair(options.congestion, &hello, names.world, options.mtu.safe),
         ..options.config(entropies, lanes, Random::new(salt).bits())
     };
+    let paths = paths.filter(|_| options.entropy == EntropyChoice::PerSubflow);
     let assigned = paths.map(|paths| {
         let paths_by_lane: Vec<_> = paths.paths.iter().map(|path| path.path).collect();
         Assigned::new(paths.leaf, paths_by_lane)

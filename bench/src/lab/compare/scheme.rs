@@ -33,7 +33,7 @@ pub(crate) enum Scheme {
     EcmpUdp,
     /// Datagrams on subflows pinned to paths, cut as by split-line
     SplitUdp,
-    /// Datagrams, each on the next of many ports
+    /// Datagrams, each on the next of many ports, as many on each path
     Spray,
     /// Datagrams on many ports, of which those that proved good are used again
     Reps,
@@ -62,13 +62,12 @@ pub(crate) enum Wiring {
         entropy: EntropyChoice,
         /// Ports to choose from.
         entropies: u16,
-        /// Which bytes take which path, if subflows are pinned to paths.
+        /// Whether ports are found by probes, as many on each path.
+        pinned: bool,
+        /// Which bytes take which path, if subflows keep to their paths.
         assign: Option<assign::Scheme>,
     },
 }
-
-/// Ports of a rank that sprays: so many that hashes are even, and still one byte's worth of state.
-const SPRAY_PORTS: u16 = 64;
 
 /// Ports found on each path: the first subflow's, and those of its successors.
 pub(crate) const PORTS_PER_PATH: u16 = 4;
@@ -97,22 +96,28 @@ impl Scheme {
     /// What it is on a fabric of so many spines.
     pub(crate) fn wiring(self, spines: usize) -> Wiring {
         let pinned = |assign, sharing| Wiring::PinnedTcp { assign, sharing };
-        let datagrams = |entropy, entropies| Wiring::Datagrams { entropy, entropies, assign: None };
+        let unpinned = Wiring::Datagrams {
+            entropy: EntropyChoice::PerSubflow,
+            entropies: 1,
+            pinned: false,
+            assign: None,
+        };
+        let over_paths = |entropy, assign| Wiring::Datagrams {
+            entropy,
+            entropies: (spines as u16).saturating_mul(PORTS_PER_PATH).clamp(1, MAX_SOCKETS),
+            pinned: true,
+            assign,
+        };
         match self {
             Self::Ecmp | Self::SwitchSpray => Wiring::Tcp { subflows: 1 },
             Self::EcmpK => Wiring::Tcp { subflows: (spines as u16).clamp(1, MOST_SUBFLOWS) },
             Self::SplitEqual => pinned(assign::Scheme::Equal, Sharing::Static),
             Self::SplitLine => pinned(assign::Scheme::Line, Sharing::Static),
             Self::Split => pinned(assign::Scheme::Line, Sharing::Shared),
-            Self::EcmpUdp | Self::SwitchSprayUdp => datagrams(EntropyChoice::PerSubflow, 1),
-            Self::SplitUdp => Wiring::Datagrams {
-                entropy: EntropyChoice::PerSubflow,
-                // As many as one peer's paths have, those that stand by included.
-                entropies: (spines as u16).saturating_mul(PORTS_PER_PATH).clamp(1, MAX_SOCKETS),
-                assign: Some(assign::Scheme::Line),
-            },
-            Self::Spray => datagrams(EntropyChoice::RoundRobin, SPRAY_PORTS),
-            Self::Reps => datagrams(EntropyChoice::Reps, SPRAY_PORTS),
+            Self::EcmpUdp | Self::SwitchSprayUdp => unpinned,
+            Self::SplitUdp => over_paths(EntropyChoice::PerSubflow, Some(assign::Scheme::Line)),
+            Self::Spray => over_paths(EntropyChoice::RoundRobin, None),
+            Self::Reps => over_paths(EntropyChoice::Reps, None),
         }
     }
 

@@ -141,7 +141,7 @@ fn join(
             let options = PinnedOptions { sharing, ..PinnedOptions::default() };
             builder.pinning(Pinning { options, ..Pinning::new(find) })
         }
-        Wiring::Datagrams { entropy, entropies, assign } => {
+        Wiring::Datagrams { entropy, entropies, pinned, .. } => {
             // As TCP does, they begin with the size that the links are known to carry.
             let size = task.mtu - IP_AND_UDP;
             let nscc = NsccConfig {
@@ -163,9 +163,10 @@ fn join(
                 ..SprayOptions::default()
             };
             let builder = builder.transport(TransportKind::Spray).spray(options);
-            match assign {
-                None => builder,
-                Some(_) => builder.pinning(Pinning::new(Arc::clone(probing) as Arc<_>)),
+            if pinned {
+                builder.pinning(Pinning::new(Arc::clone(probing) as Arc<_>))
+            } else {
+                builder
             }
         }
     }

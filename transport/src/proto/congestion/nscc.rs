@@ -11,12 +11,14 @@
 //! and **quick adapt** sets the window to what really arrived in the last round trip when the
 //! delay says that far too much was sent.
 //!
-//! Three things are our own. A fabric whose switches do not mark would never decrease, so with
+//! Four things are our own. A fabric whose switches do not mark would never decrease, so with
 //! [`Marking::Inferred`] a delay at or above the target counts as a mark. The window never closes
 //! below [`LEAST_MAX_DATAGRAMS`] datagrams at its upper bound, since on slow fabrics 1.5 times the
 //! product of bandwidth and delay is less than what hosts need to keep a link busy. And the
 //! specification expects losses to be reported by trimming; here a loss is found by its absence,
-//! for which uet-htsim takes the lost bytes off the window, as is done here.
+//! for which uet-htsim takes the lost bytes off the window, as is done here, but only while the
+//! average delay is at or above the target: other losses are not congestion's. And where a target
+//! beyond the base round trip is asked for, the upper bound of the window grows with it.
 
 use onepath_topology::{Bandwidth, Nanos};
 
@@ -303,8 +305,14 @@ impl CongestionControl for Nscc {
     }
 
     fn lost(&mut self, loss: &Loss) {
-        self.trigger_qa |= loss.timeout;
         self.ignored_bytes += loss.bytes as f64;
+        // A queue that overflows delays what it lets through. Where nothing was late, the packet
+        // was not lost to congestion but to a broken path or a bad cable: a smaller window would
+        // not help, and the other paths need all of it.
+        if self.average_delay < self.target {
+            return;
+        }
+        self.trigger_qa |= loss.timeout;
         self.window -= loss.bytes as f64;
         self.clamp();
     }

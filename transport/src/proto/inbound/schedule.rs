@@ -29,7 +29,7 @@ impl AckSchedule {
             now: false,
             deadline: None,
             latest: None,
-            expected: vec![0; usize::from(config.entropies)].into_boxed_slice(),
+            expected: vec![0; usize::from(config.accepted_entropies())].into_boxed_slice(),
         }
     }
 

@@ -20,6 +20,8 @@ struct News {
     bytes: u64,
     marked: bool,
     rtt: Option<Nanos>,
+    /// That round trip was one of a datagram of about the full size.
+    full: bool,
     entropies: EntropySet,
 }
 
@@ -51,6 +53,7 @@ impl Outbound {
                     self.packet_arrived(&sent, marked, &mut news, events);
                     if number == ack.latest {
                         news.rtt = Some(rtt);
+                        news.full = 2 * sent.size as usize > self.mtu.current();
                     }
                 }
             }
@@ -76,7 +79,8 @@ impl Outbound {
             self.rtt.sample(rtt);
         }
         let in_flight = self.sent.in_flight_bytes();
-        let (bytes, marked, rtt) = (news.bytes, news.marked, news.rtt);
+        // A short packet is faster by what links need for a long one: it says nothing of queues.
+        let (bytes, marked, rtt) = (news.bytes, news.marked, news.rtt.filter(|_| news.full));
         self.congestion.acknowledged(&Acknowledged { now, bytes, marked, rtt, in_flight });
         self.detect_overtaken(&news.entropies, now)?;
         self.detect_late(now)?;

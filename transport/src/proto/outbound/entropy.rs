@@ -137,7 +137,7 @@ mod tests {
 
     fn retire(entropy: u16, selector: &mut Selector, paths: &mut Paths) {
         paths.lost(Entropy(entropy), Nanos(0));
-        assert!(paths.judge(Entropy(entropy), Nanos(0), Nanos(0)));
+        assert!(paths.judge(Entropy(entropy), Nanos(0), (Nanos(0), Nanos(1))));
         selector.retired(Entropy(entropy), paths, Nanos(0));
     }
 

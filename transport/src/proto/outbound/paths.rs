@@ -2,7 +2,7 @@
 
 use onepath_topology::Nanos;
 
-use crate::proto::config::Config;
+use crate::proto::config::{Config, EntropyPolicy};
 use crate::proto::packet::Entropy;
 
 use super::sent::{Fate, SentRing};
@@ -12,6 +12,12 @@ const MOST_REORDERING: u32 = 512;
 
 /// Doublings of the probation.
 const MOST_DOUBLINGS: u32 = 6;
+
+/// Round trips for which an entropy that lost something is avoided.
+const AVOIDED_RTTS: u64 = 4;
+
+/// Doublings of that.
+const MOST_AVOIDING_DOUBLINGS: u32 = 10;
 
 /// Counters of one entropy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +52,8 @@ struct Path {
     losing_since: Nanos,
     /// While it is retired.
     until: Option<Nanos>,
+    /// How often it was retired since it last delivered.
+    retired_in_row: u32,
     stats: PathStats,
 }
 
@@ -56,6 +64,8 @@ pub(super) struct Paths {
     active: Vec<Entropy>,
     losses_until_retired: u32,
     probation: Nanos,
+    /// There are always others to choose from: one that lost anything is avoided for a moment.
+    avoiding: bool,
 }
 
 impl Paths {
@@ -69,6 +79,7 @@ impl Paths {
             losses_in_row: 0,
             losing_since: Nanos(0),
             until: None,
+            retired_in_row: 0,
             stats: PathStats {
                 entropy: Entropy(entropy),
                 sent: 0,
@@ -84,6 +95,7 @@ impl Paths {
             active: (0..config.entropies).map(Entropy).collect(),
             losses_until_retired: config.losses_until_retired,
             probation: config.probation,
+            avoiding: !matches!(config.policy, EntropyPolicy::PerSubflow { .. }),
         }
     }
 
@@ -121,6 +133,7 @@ impl Paths {
             path.arrived_to = after;
         }
         path.losses_in_row = 0;
+        path.retired_in_row = 0;
         path.stats.arrived += 1;
         path.stats.marked += u64::from(marked);
     }
@@ -171,17 +184,31 @@ impl Paths {
         path.losses_in_row > 0 && path.until.is_none()
     }
 
-    /// Retires an entropy that loses everything while others deliver; whether it was. For at least
-    /// `patience`: a burst that found a queue full is lost all at once, by a healthy path.
-    pub(super) fn judge(&mut self, entropy: Entropy, now: Nanos, patience: Nanos) -> bool {
+    /// Retires an entropy that loses everything while others deliver; whether it was.
+    ///
+    /// A lane's for at least `patience`: a burst that found a queue full is lost all at once, by a
+    /// healthy path, and a lane that moves makes the load uneven. Where the choice is free, nothing
+    /// is lost by avoiding an entropy for some round trips (`rtt`) and trying it again with one
+    /// packet: if that is lost too, for twice as long.
+    pub(super) fn judge(
+        &mut self,
+        entropy: Entropy,
+        now: Nanos,
+        (patience, rtt): (Nanos, Nanos),
+    ) -> bool {
         let path = &mut self.all[entropy.index()];
         let long = now.since(path.losing_since) >= patience;
-        let bad = long && path.losses_in_row >= self.losses_until_retired;
+        let bad = self.avoiding || (long && path.losses_in_row >= self.losses_until_retired);
         if !bad || path.until.is_some() || self.active.len() < 2 {
             return false;
         }
-        let doublings = path.stats.retired.min(MOST_DOUBLINGS);
-        path.until = Some(now + Nanos(self.probation.get() << doublings));
+        let (probation, doublings) = if self.avoiding {
+            (AVOIDED_RTTS * rtt.get(), path.retired_in_row.min(MOST_AVOIDING_DOUBLINGS))
+        } else {
+            (self.probation.get(), path.stats.retired.min(MOST_DOUBLINGS))
+        };
+        path.until = Some(now + Nanos(probation << doublings));
+        path.retired_in_row += 1;
         path.stats.retired += 1;
         path.stats.in_use = false;
         self.active.retain(|&other| other != entropy);

@@ -114,7 +114,7 @@ impl Outbound {
         // lost too speaks against the path.
         let patience = Nanos(2 * self.rtt.loss_delay().get());
         for entropy in self.suspects.iter() {
-            if self.paths.judge(entropy, now, patience) {
+            if self.paths.judge(entropy, now, (patience, self.rtt.smoothed())) {
                 self.selector.retired(entropy, &self.paths, now);
                 self.stats.retired += 1;
                 events.push_back(Event::EntropyRetired { entropy });
