@@ -137,6 +137,13 @@ impl Connection {
             && self.outbound.outbox.unsent_bytes() < self.outbound.window() / 2
     }
 
+    /// Says how many connections of this host send at this time, this one included: no congestion
+    /// control finds the share of each before a short step is over, and what all may have in flight
+    /// together is a queue on the host's own link. A fixed window stays what it is.
+    pub fn share_link(&mut self, sharers: u32) {
+        self.outbound.share_link(sharers);
+    }
+
     /// Whether all that was handed over has arrived.
     pub fn is_idle(&self) -> bool {
         self.outbound.outbox.is_idle()

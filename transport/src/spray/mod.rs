@@ -92,6 +92,8 @@ pub struct SprayTransport {
     epoch: u64,
     cuts: Vec<Cut>,
     clock: Clock,
+    /// Peers to which something is to be sent.
+    sending: u32,
     /// The peer that sends first in the next poll.
     turn: usize,
     /// [`FlowTable::changes`] when early pieces were last looked through.
@@ -179,6 +181,11 @@ impl SprayTransport {
     fn transmit(&mut self, now: Nanos, table: &mut FlowTable) -> Result<bool, TransportError> {
         let count = self.peers.len();
         let mut any = false;
+        let sending = self.peers.iter().filter(|peer| peer.is_sending()).count() as u32;
+        if sending != self.sending {
+            self.sending = sending;
+            self.peers.iter_mut().for_each(|peer| peer.connection.share_link(sending));
+        }
         for turn in 0..count {
             let at = (self.turn + turn) % count;
             let limit = self.options.eager_bytes;

@@ -135,6 +135,11 @@ impl Peer {
         !self.queue.is_empty() || self.borrowed > 0
     }
 
+    /// Whether data are under way to this rank or wait to be.
+    pub(super) fn is_sending(&self) -> bool {
+        !self.queue.is_empty() || self.under_way > 0
+    }
+
     /// Whether no operation in flight has anything to do with this rank.
     pub(super) fn is_settled(&self) -> bool {
         !self.has_work() && self.incoming.iter().all(Option::is_none)

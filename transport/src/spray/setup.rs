@@ -209,6 +209,7 @@ pub(super) fn make(
         epoch: 0,
         cuts: Vec::new(),
         clock: Clock::new(),
+        sending: 0,
         turn: 0,
         changes: u64::MAX,
         refused: 0,

@@ -14,6 +14,10 @@ impl CongestionControl for FixedWindow {
         self.0
     }
 
+    fn link_window(&self) -> Option<u64> {
+        None
+    }
+
     fn set_datagram_bytes(&mut self, _bytes: u32) {}
 
     fn is_congested(&self, _rtt: Nanos) -> bool {

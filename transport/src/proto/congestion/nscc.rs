@@ -11,14 +11,16 @@
 //! and **quick adapt** sets the window to what really arrived in the last round trip when the
 //! delay says that far too much was sent.
 //!
-//! Four things are our own. A fabric whose switches do not mark would never decrease, so with
+//! Five things are our own. A fabric whose switches do not mark would never decrease, so with
 //! [`Marking::Inferred`] a delay at or above the target counts as a mark. The window never closes
 //! below [`LEAST_MAX_DATAGRAMS`] datagrams at its upper bound, since on slow fabrics 1.5 times the
 //! product of bandwidth and delay is less than what hosts need to keep a link busy. And the
 //! specification expects losses to be reported by trimming; here a loss is found by its absence,
 //! for which uet-htsim takes the lost bytes off the window, as is done here, but only while the
 //! average delay is at or above the target: other losses are not congestion's. And where a target
-//! beyond the base round trip is asked for, the upper bound of the window grows with it.
+//! beyond the base round trip is asked for, the upper bound of the window grows with it. The weight
+//! of a sample in the average delay is for windows of some fifty packets; smaller ones have larger
+//! weights.
 
 use onepath_topology::{Bandwidth, Nanos};
 
@@ -43,8 +45,13 @@ const FAST_INCREASE_DELAY: f64 = 1.0 / 12.0;
 const GAMMA: f64 = 0.8;
 /// `max_md_jump`: no multiplicative decrease leaves less than this.
 const MAX_MD_JUMP: f64 = 0.5;
-/// `delay_alpha`: weight of a sample in the average delay.
+/// `delay_alpha`: weight of a sample in the average delay, where the largest window has
+/// [`REFERENCE_PACKETS`].
 const DELAY_ALPHA: f64 = 0.0125;
+/// The largest weight.
+const MOST_DELAY_ALPHA: f64 = 0.25;
+/// Packets of 4 KiB in the largest window of the specification's network.
+const REFERENCE_PACKETS: f64 = MAX_WINDOW * REFERENCE_RATE / 1e9 * REFERENCE_RTT / 4096.0;
 /// `qa_threshold`, in target delays: delay at which quick adapt acts.
 const QA_THRESHOLD: f64 = 4.0;
 /// `qa_gate`: quick adapt acts when less than `maxwnd / 2^qa_gate` arrived.
@@ -95,6 +102,10 @@ pub struct Nscc {
     max_window: f64,
     window: f64,
     average_delay: f64,
+    /// Where few packets fit into a round trip, each sample counts for more: else the average
+    /// would tell of queues of many round trips ago, and the window would swing around the right
+    /// one.
+    delay_alpha: f64,
     inc_bytes: f64,
     received_bytes: f64,
     fast_count: f64,
@@ -130,6 +141,7 @@ impl Nscc {
             max_window: 0.0,
             window: 0.0,
             average_delay: 0.0,
+            delay_alpha: DELAY_ALPHA,
             inc_bytes: 0.0,
             received_bytes: 0.0,
             fast_count: 0.0,
@@ -168,6 +180,8 @@ impl Nscc {
     fn bound_window(&mut self) {
         let product = self.rate * f64::midpoint(self.base_rtt, self.target);
         self.max_window = (MAX_WINDOW * product).max(LEAST_MAX_DATAGRAMS * self.mtu);
+        let packets = self.max_window / self.mtu;
+        self.delay_alpha = (DELAY_ALPHA * REFERENCE_PACKETS / packets).min(MOST_DELAY_ALPHA);
     }
 
     fn clamp(&mut self) {
@@ -187,7 +201,7 @@ impl Nscc {
     fn average(&mut self, delay: f64, marked: bool) {
         let sample =
             if !marked && delay > self.target { CALM_DELAY * self.base_rtt } else { delay };
-        self.average_delay += DELAY_ALPHA * (sample - self.average_delay);
+        self.average_delay += self.delay_alpha * (sample - self.average_delay);
     }
 
     /// Whether it acted, or this acknowledgement still tells of the time before it acted.
@@ -261,6 +275,10 @@ impl Nscc {
 impl CongestionControl for Nscc {
     fn window(&self) -> u64 {
         self.window as u64
+    }
+
+    fn link_window(&self) -> Option<u64> {
+        Some(self.max_window as u64)
     }
 
     fn set_datagram_bytes(&mut self, bytes: u32) {

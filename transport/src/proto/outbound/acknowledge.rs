@@ -91,7 +91,7 @@ impl Outbound {
 
     pub(super) fn repace(&mut self) {
         if self.rtt.is_sampled() {
-            self.pacer.set_rate(self.congestion.window(), self.rtt.smoothed());
+            self.pacer.set_rate(self.window(), self.rtt.smoothed());
         }
     }
 

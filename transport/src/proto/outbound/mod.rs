@@ -71,6 +71,8 @@ pub(super) struct Outbound {
     newest_arrived: Option<Nanos>,
     /// Pacing alone held the last packet back.
     paced: bool,
+    /// Connections that this host's link is shared with now, this one included.
+    sharers: u32,
     /// Entropy of the last acknowledgement.
     ack_turn: usize,
     pub(super) stats: Stats,
@@ -101,6 +103,7 @@ impl Outbound {
             waiting_since: None,
             newest_arrived: None,
             paced: false,
+            sharers: 1,
             ack_turn: 0,
             stats: Stats::default(),
         }
@@ -115,7 +118,15 @@ impl Outbound {
     }
 
     pub(super) fn window(&self) -> u64 {
-        self.congestion.window()
+        let window = self.congestion.window();
+        let Some(link) = self.congestion.link_window().filter(|_| self.sharers > 1) else {
+            return window;
+        };
+        window.min((link / u64::from(self.sharers)).max(self.mtu.current() as u64))
+    }
+
+    pub(super) fn share_link(&mut self, sharers: u32) {
+        self.sharers = sharers;
     }
 
     pub(super) fn in_flight(&self) -> u64 {

@@ -52,7 +52,7 @@ impl Outbound {
     fn window_allows(&self) -> bool {
         let in_flight = self.sent.in_flight_bytes();
         let next = in_flight + self.mtu.current() as u64;
-        self.probes > 0 || in_flight == 0 || next <= self.congestion.window()
+        self.probes > 0 || in_flight == 0 || next <= self.window()
     }
 
     fn avoided(&self) -> Entropy {
@@ -98,7 +98,7 @@ impl Outbound {
     /// window would leave the link idle while the peer waits for its end.
     fn wants_answer(&mut self, size: u64) -> bool {
         self.unanswered += size;
-        let part = 8 * self.unanswered >= self.congestion.window();
+        let part = 8 * self.unanswered >= self.window();
         let answer = part || !self.outbox.is_ready() || !self.sent.has_room();
         if answer {
             self.unanswered = 0;
