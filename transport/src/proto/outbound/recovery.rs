@@ -96,11 +96,16 @@ impl Outbound {
             self.congestion.set_datagram_bytes(self.mtu.current() as u32);
         }
         if let Content::Piece { chunk, offset, length, transmission } = sent.content {
+            if !self.outbox.misses(chunk, offset, length) {
+                return Ok(());
+            }
             if transmission >= self.config.max_transmissions && !timeout {
                 let transmissions = transmission;
                 return Err(ConnectionError::Undeliverable { chunk, offset, transmissions });
             }
-            let transmission = transmission.saturating_add(1);
+            // Silence is no evidence against a piece: the peer may be computing for minutes.
+            let again = if timeout { transmission } else { transmission.saturating_add(1) };
+            let transmission = again.max(2);
             let lost_on = Some(sent.entropy);
             self.outbox.lose(Chosen { chunk, offset, length, transmission, lost_on });
         }
