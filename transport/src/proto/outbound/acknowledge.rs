@@ -110,7 +110,7 @@ impl Outbound {
         self.sent.decide(sent.number, Fate::Arrived);
         self.paths.arrived(sent.entropy, sent.path_sequence, marked);
         self.paths.advance(sent.entropy, &self.sent);
-        self.mtu.arrived(sent.size);
+        self.mtu.arrived(sent.size, sent.at);
         self.stats.marked += u64::from(marked);
         news.packets += 1;
         news.marked |= marked;

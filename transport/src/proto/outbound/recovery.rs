@@ -92,7 +92,7 @@ impl Outbound {
         let in_flight = self.sent.in_flight_bytes();
         let bytes = u64::from(sent.size);
         self.congestion.lost(&Loss { now, bytes, timeout, in_flight });
-        if !timeout && self.mtu.lost(sent.size, now) {
+        if !timeout && self.mtu.lost(sent.size, sent.at, now) {
             self.congestion.set_datagram_bytes(self.mtu.current() as u32);
         }
         if let Content::Piece { chunk, offset, length, transmission } = sent.content {
