@@ -132,6 +132,7 @@ impl Outbound {
 
     fn was_not_lost(&mut self, sent: &Sent, cause: LossCause) {
         self.stats.spurious += 1;
+        self.paths.vindicate(sent.entropy, sent.at);
         match cause {
             LossCause::Overtaken => self.paths.reordered(sent.entropy, sent.path_sequence),
             LossCause::Late => self.rtt.be_patient(),
