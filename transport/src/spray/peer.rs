@@ -421,7 +421,10 @@ impl Peer {
                 let (offset, length) = (piece.offset as usize, piece.length as usize);
                 Payload::Piece { chunk: parcel.chunk, token: piece.token, offset, length }
             }
-            None => Payload::Padding(transmit.packet.payload_bytes()),
+            None => match transmit.packet.payload_bytes() {
+                0 => Payload::Padding(0),
+                trial => Payload::Trial(trial),
+            },
         };
         let mut header = [0; MAX_HEADER_BYTES];
         // SAFETY: chunks stay in `outgoing` only until they have arrived, before which their
