@@ -448,10 +448,12 @@ impl Peer {
         debug_assert!(matches!(transmit.packet.body, Body::Close { .. }));
         let mut header = [0; MAX_HEADER_BYTES];
         let header_bytes = self.connection.seal(&transmit.packet, &[], &mut header);
-        for copy in 0..copies.min(self.sockets.len()) {
+        // Not over paths that are known to be dead.
+        let entropies = self.connection.path_stats().zip(&self.sockets);
+        let in_use = entropies.filter(|(path, _)| path.in_use).map(|(_, &socket)| socket);
+        for socket in in_use.take(copies) {
             let payload = Payload::Padding(0);
             if batch.has_room() {
-                let socket = self.sockets[copy];
                 batch.push(socket, self.index, Datagram { header, header_bytes, payload });
             }
         }
