@@ -314,9 +314,18 @@ impl Connection {
     }
 
     /// Has an acknowledgement sent at once, if anything has come: the caller may not come back for
-    /// long.
+    /// long. It tells of the newest packets even if others did.
     pub fn acknowledge_now(&mut self) {
+        self.received.repeat(self.highest);
         self.schedule.hurry();
+    }
+
+    /// Whether anything was lost on the way to the peer, as far as is known, or on the way here:
+    /// numbers are missing among those of the packets that came.
+    pub fn has_lost(&self) -> bool {
+        let stats = &self.outbound.stats;
+        let missing = stats.received > 0 && stats.received <= self.highest;
+        missing || stats.lost + stats.duplicates > 0
     }
 
     /// What the flow table needs to find a chunk's place.

@@ -18,6 +18,10 @@ use super::batch::{Batch, Datagram, Payload};
 use super::counters::Cell;
 use super::lanes::Lanes;
 
+/// How often the last acknowledgement of a call is said again, by a port each, where packets get
+/// lost: a peer that does not hear it waits until this rank makes its next call.
+const EMPHASIS: u8 = 3;
+
 /// A chunk on its way.
 #[derive(Debug)]
 struct Parcel {
@@ -70,8 +74,8 @@ pub(super) struct Peer {
     /// Something is in the early buffer.
     has_early: bool,
     closed: Option<CloseReason>,
-    /// The last acknowledgement may be the last for long: say it twice.
-    emphasize: bool,
+    /// How often the last acknowledgement, which may be the last for long, is to be said again.
+    emphasis: u8,
     pub(super) cell: Arc<Cell>,
     /// By entropy: whether it carried anything; and how many did.
     used: Box<[bool]>,
@@ -122,7 +126,7 @@ impl Peer {
             early: EarlyBuffer::new(parts.early_bytes),
             has_early: false,
             closed: None,
-            emphasize: false,
+            emphasis: 0,
             cell: Arc::new(Cell::new(parts.rank)),
             used: vec![false; sockets].into_boxed_slice(),
             ports_used: 0,
@@ -217,6 +221,16 @@ impl Peer {
         }
     }
 
+    /// The peer has left in good order, as the control plane says: its own goodbye, a datagram
+    /// that nobody repeats, may be lost like its last acknowledgement. As long as something is
+    /// expected of it, that may still come.
+    pub(super) fn left(&mut self, table: &mut FlowTable, batch: &mut Batch, eager: &mut EagerPool) {
+        if self.closed.is_none() && self.has_work() && !table.expects(self.rank) {
+            self.connection.close(CloseReason::Finished);
+            self.end(CloseReason::Finished, table, batch, eager);
+        }
+    }
+
     /// An error if the peer is gone and something is expected of it.
     pub(super) fn check(&self, table: &FlowTable) -> Result<(), TransportError> {
         let Some(reason) = self.closed else { return Ok(()) };
@@ -297,8 +311,7 @@ impl Peer {
         if !table.expects(self.rank) {
             // The caller may not come back for long.
             self.connection.acknowledge_now();
-            let stats = self.connection.stats();
-            self.emphasize = stats.lost + stats.duplicates > 0;
+            self.emphasis = if self.connection.has_lost() { EMPHASIS } else { 0 };
         }
         self.connection.deliver(number, now).map_err(|error| self.failed(error))
     }
@@ -370,7 +383,10 @@ impl Peer {
             self.feed(table, eager, eager_bytes);
             match self.connection.poll_transmit(now) {
                 Some(transmit) => self.seal(&transmit, batch),
-                None if std::mem::take(&mut self.emphasize) => self.connection.acknowledge_now(),
+                None if self.emphasis > 0 => {
+                    self.emphasis -= 1;
+                    self.connection.acknowledge_now();
+                }
                 None => return true,
             }
         }
