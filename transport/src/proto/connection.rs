@@ -385,6 +385,11 @@ impl Connection {
         self.outbound.path_stats()
     }
 
+    /// Whether packets take this entropy: whether there is such a one and it is not retired.
+    pub fn is_in_use(&self, entropy: Entropy) -> bool {
+        entropy.0 < self.config.entropies && self.outbound.is_in_use(entropy)
+    }
+
     /// Round trip, smoothed over all paths.
     pub fn smoothed_rtt(&self) -> Nanos {
         self.outbound.smoothed_rtt()

@@ -10,8 +10,8 @@ use crate::TransportError;
 use crate::eager::EagerPool;
 use crate::flow::{FlowTable, IncomingChunk, Match, OutgoingChunk, SendQueue};
 use crate::proto::{
-    Body, ChunkInfo, ChunkNumber, CloseReason, Connection, ConnectionError, EarlyBuffer, Event,
-    IncomingPiece, MAX_HEADER_BYTES, ReceiveError, Transmit,
+    Body, ChunkInfo, ChunkNumber, CloseReason, Connection, ConnectionError, EarlyBuffer, Entropy,
+    Event, IncomingPiece, MAX_HEADER_BYTES, ReceiveError, Transmit,
 };
 
 use super::batch::{Batch, Datagram, Payload};
@@ -396,7 +396,8 @@ impl Peer {
     fn feed(&mut self, table: &mut FlowTable, eager: &mut EagerPool, eager_bytes: usize) {
         while !self.queue.is_empty() && self.connection.wants_chunk() {
             let Some(mut chunk) = table.pull(&mut self.queue) else { return };
-            let lane = self.lanes.next(table, &chunk);
+            let in_use = |lane| self.connection.is_in_use(Entropy(lane));
+            let lane = self.lanes.next(table, &chunk, in_use);
             let mut copy = None;
             if table.send_bytes(chunk.slot(), chunk.send()) <= eager_bytes {
                 // SAFETY: the chunk was pulled just now, and its operation is not complete.

@@ -104,8 +104,14 @@ impl Selector {
     pub(super) fn retired(&mut self, entropy: Entropy, paths: &Paths, now: Nanos) {
         match &mut self.choice {
             Choice::Lanes(lanes) => {
-                let unused =
-                    paths.active().iter().copied().find(|candidate| !lanes.contains(candidate));
+                // Ports that stand by follow those of the lanes in the order of the paths, as long
+                // as all have some: so this one is probably of another path.
+                let count = lanes.len();
+                let is_unused = |candidate: &Entropy| !lanes.contains(candidate);
+                let elsewhere = |e: &Entropy| e.index() % count != entropy.index() % count;
+                let mut active = paths.active().iter().copied();
+                let unused = active.clone().find(|e| is_unused(e) && elsewhere(e));
+                let unused = unused.or_else(|| active.find(is_unused));
                 // Those that had taken refuge on it, and the one whose own it is.
                 for (_, lane) in (0..)
                     .zip(lanes.iter_mut())
