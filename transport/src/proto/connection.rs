@@ -320,12 +320,12 @@ impl Connection {
         self.schedule.hurry();
     }
 
-    /// Whether anything was lost on the way to the peer, as far as is known, or on the way here:
+    /// How much went wrong so far on the way to the peer, as far as is known, and on the way here:
     /// numbers are missing among those of the packets that came.
-    pub fn has_lost(&self) -> bool {
+    pub fn troubles(&self) -> u64 {
         let stats = &self.outbound.stats;
-        let missing = stats.received > 0 && stats.received <= self.highest;
-        missing || stats.lost + stats.duplicates > 0
+        let missing = (self.highest + 1).saturating_sub(stats.received);
+        stats.lost + stats.duplicates + if stats.received > 0 { missing } else { 0 }
     }
 
     /// What the flow table needs to find a chunk's place.

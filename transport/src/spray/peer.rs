@@ -22,6 +22,10 @@ use super::lanes::Lanes;
 /// lost: a peer that does not hear it waits until this rank makes its next call.
 const EMPHASIS: u8 = 3;
 
+/// For so many ends of a call a loss counts. (What is lost once, a trial of a size, is not to cost
+/// every small call something for ever.)
+const REMEMBERED: u8 = 16;
+
 /// A chunk on its way.
 #[derive(Debug)]
 struct Parcel {
@@ -76,6 +80,10 @@ pub(super) struct Peer {
     closed: Option<CloseReason>,
     /// How often the last acknowledgement, which may be the last for long, is to be said again.
     emphasis: u8,
+    /// [`Connection::troubles`] at the end of this rank's part in the last call, and how many more
+    /// ends are troubled by what came before.
+    troubles: u64,
+    troubled: u8,
     pub(super) cell: Arc<Cell>,
     /// By entropy: whether it carried anything; and how many did.
     used: Box<[bool]>,
@@ -127,6 +135,8 @@ impl Peer {
             has_early: false,
             closed: None,
             emphasis: 0,
+            troubles: 0,
+            troubled: 0,
             cell: Arc::new(Cell::new(parts.rank)),
             used: vec![false; sockets].into_boxed_slice(),
             ports_used: 0,
@@ -311,9 +321,17 @@ impl Peer {
         if !table.expects(self.rank) {
             // The caller may not come back for long.
             self.connection.acknowledge_now();
-            self.emphasis = if self.connection.has_lost() { EMPHASIS } else { 0 };
+            self.emphasis = if self.is_troubled() { EMPHASIS } else { 0 };
         }
         self.connection.deliver(number, now).map_err(|error| self.failed(error))
+    }
+
+    /// Whether something was lost lately, at the end of this rank's part in a call.
+    fn is_troubled(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.troubles, self.connection.troubles());
+        self.troubled =
+            if self.troubles > before { REMEMBERED } else { self.troubled.saturating_sub(1) };
+        self.troubled > 0
     }
 
     /// Looks again for the places of what came early; whether any was found. To be called when
