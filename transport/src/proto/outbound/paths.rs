@@ -268,7 +268,10 @@ mod tests {
 
     fn retired(paths: &mut Paths, at: u64, now: u64) -> Nanos {
         (0..3).for_each(|_| paths.lost(ONE, Nanos(at)));
-        assert!(paths.judge(ONE, Nanos(now), (Nanos(10), Nanos(1))), "lost at {at}, judged at {now}");
+        assert!(
+            paths.judge(ONE, Nanos(now), (Nanos(10), Nanos(1))),
+            "lost at {at}, judged at {now}"
+        );
         paths.all[1].until.expect("it is retired").0.checked_sub(now).map(Nanos).expect("later")
     }
 
