@@ -120,7 +120,7 @@ impl Outbound {
         let patience = Nanos(2 * self.rtt.loss_delay().get());
         for entropy in self.suspects.iter() {
             if self.paths.judge(entropy, now, (patience, self.rtt.smoothed())) {
-                self.selector.retired(entropy, &self.paths, now);
+                self.selector.retired(entropy, &self.paths);
                 self.stats.retired += 1;
                 events.push_back(Event::EntropyRetired { entropy });
             }
