@@ -141,6 +141,12 @@ pub trait Transport: Send + sealed::Sealed {
     /// Sleeps until something may have changed, at most `limit`. May return early for no reason.
     fn wait(&mut self, table: &FlowTable, limit: Duration);
 
+    /// A rank has left in good order, as the control plane says: it needs nothing of this rank any
+    /// more. For a transport that does not learn that by itself. May be said again and again.
+    fn peer_left(&mut self, peer: Rank, table: &mut FlowTable) {
+        let _ = (peer, table);
+    }
+
     /// Gives up all operations: no memory of a posted operation is touched afterwards, connections
     /// are closed. The transport cannot be used again.
     fn cancel(&mut self);

@@ -2,14 +2,15 @@
 
 mod support;
 
-use std::time::Instant;
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
 
 use onepath_topology::{Nanos, Rank};
 use onepath_transport::TransportError;
 use onepath_transport::plan::{After, Plan};
 use onepath_transport::proto::ConnectionError;
 use onepath_transport::spray::{EntropyChoice, SprayCounters, SprayOptions, SprayTransport};
-use support::plans::{all_gather, input, pattern, send};
+use support::plans::{all_gather, input, output, pattern, send, store};
 use support::rank::{Buffers, HUNG, run};
 use support::relays::{Faults, relayed_counted};
 use support::sprayed::{boxed, sprayed_through};
@@ -61,4 +62,38 @@ fn bad_links_cost_retransmissions_and_nothing_else() {
             assert!(stats.retransmissions * 4 < stats.data_packets, "{stats:?}");
         }
     }
+}
+
+#[test]
+fn a_send_to_a_rank_that_left_unheard_is_complete_when_the_control_plane_says_so() {
+    // No more than a window: nothing is acknowledged.
+    const LENGTH: usize = 128 << 10;
+    // Takes what rank 1 says and tells nobody.
+    let grave = UdpSocket::bind("127.0.0.1:0").expect("loopback is bound");
+    let nobody = grave.local_addr().expect("it is bound");
+    let through = |from: usize, _: usize, address| if from == 1 { nobody } else { address };
+    let transports = sprayed_through(2, SprayOptions::default(), None, through);
+    run(boxed(transports), |mut end| {
+        let mut plan = Plan::default();
+        if end.rank == Rank::new(1) {
+            plan.receives.push(store(0, Rank::new(0), 0, output(0, LENGTH), After::NOTHING));
+            let done = end.run(&plan, Buffers::new(Vec::new(), LENGTH, 0)).expect("it comes");
+            assert!(done.output == vec![7; LENGTH]);
+            return;
+        }
+        plan.sends.push(send(0, Rank::new(1), 0, input(0, LENGTH), After::NOTHING));
+        let call = end.post(&plan, Buffers::new(vec![7; LENGTH], 0, 0));
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(500) {
+            end.step().expect("silence is borne");
+            assert!(!end.table.is_complete(call.slot), "nothing was acknowledged");
+        }
+        end.transport.peer_left(Rank::new(1), &mut end.table);
+        assert!(end.table.is_complete(call.slot));
+        end.finish(call).expect("it is complete");
+        // Nothing can be sent it any more, and nothing of the old call leaves.
+        end.step().expect("nobody wants anything of it");
+        let error = end.run(&plan, Buffers::new(vec![7; LENGTH], 0, 0)).expect_err("it has left");
+        assert!(matches!(error, TransportError::Closed { .. }), "{error}");
+    });
 }

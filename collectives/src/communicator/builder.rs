@@ -315,7 +315,13 @@ impl Builder {
             Some(entropy) => Some(entropy),
             None => variable("ONEPATH_ENTROPY")?,
         };
-        let spray = SprayOptions { entropy: entropy.unwrap_or(self.spray.entropy), ..self.spray };
+        let operation_timeout = self.operation_timeout.unwrap_or(Duration::from_mins(10));
+        let spray = SprayOptions {
+            entropy: entropy.unwrap_or(self.spray.entropy),
+            // A rank that computes for as long as calls may take is not dead for that.
+            give_up_after: self.spray.give_up_after.max(operation_timeout.into()),
+            ..self.spray
+        };
         spray.check()?;
         let trust = match self.secret {
             Some(secret) => Trust::Secret(secret),
@@ -350,7 +356,7 @@ impl Builder {
             trust,
             interfaces,
             silence: self.silence.unwrap_or(Duration::from_secs(10)),
-            operation_timeout: self.operation_timeout.unwrap_or(Duration::from_mins(10)),
+            operation_timeout,
             flight_records: match self.flight_records {
                 Some(folder) => Some(folder),
                 None => variable("ONEPATH_FLIGHT_RECORDS")?,

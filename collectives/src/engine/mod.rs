@@ -319,6 +319,9 @@ impl Engine {
 
     /// Looks for failures that no connection shows: dead ranks, aborts, time-outs.
     pub(crate) fn check(&mut self) -> Result<(), CollectiveError> {
+        for rank in self.watch.gone_in_good_order(self.config.world) {
+            self.transport.peer_left(rank, &mut self.table);
+        }
         let oldest = self.oldest();
         let missing = || missing(&self.table);
         match self.watch.check(&self.config, oldest, missing) {

@@ -141,6 +141,15 @@ impl Watch {
         Some(CollectiveError::TimedOut { call, after: age.into(), late })
     }
 
+    /// Ranks that left without a failure: what they were sent, they have.
+    pub(super) fn gone_in_good_order(&self, world: WorldSize) -> impl Iterator<Item = Rank> + '_ {
+        let control = self.control.as_ref().filter(|control| control.departures() > 0);
+        let left = move |rank: &Rank| {
+            control.and_then(|control| control.departed(*rank)).is_some_and(|d| d.reason.is_none())
+        };
+        control.into_iter().flat_map(move |_| world.ranks()).filter(left)
+    }
+
     /// A rank that said goodbye sends nothing any more.
     fn left(&self, missing: &[Rank], call: CallDescription) -> Option<CollectiveError> {
         let control = self.control.as_ref()?;

@@ -107,7 +107,7 @@ pub struct Config {
     pub losses_until_retired: u32,
     /// How long the entropy of a lane is retired the first time; doubles each time.
     pub probation: Nanos,
-    /// How often a piece is sent before the connection is given up.
+    /// How often a piece is lost, while others come through, before the connection is given up.
     pub max_transmissions: u8,
     /// How long silence is borne while an answer is due. A process that is alive but computes
     /// answers late, so this is no measure of life.

@@ -321,9 +321,18 @@ impl Connection {
     }
 
     /// Has an acknowledgement sent at once, if anything has come: the caller may not come back for
-    /// long.
+    /// long. It tells of the newest packets even if others did.
     pub fn acknowledge_now(&mut self) {
+        self.received.repeat(self.highest);
         self.schedule.hurry();
+    }
+
+    /// How much went wrong so far on the way to the peer, as far as is known, and on the way here:
+    /// numbers are missing among those of the packets that came.
+    pub fn troubles(&self) -> u64 {
+        let stats = &self.outbound.stats;
+        let missing = (self.highest + 1).saturating_sub(stats.received);
+        stats.lost + stats.duplicates + if stats.received > 0 { missing } else { 0 }
     }
 
     /// What the flow table needs to find a chunk's place.
@@ -381,6 +390,11 @@ impl Connection {
     /// Counters of each entropy.
     pub fn path_stats(&self) -> impl Iterator<Item = PathStats> + '_ {
         self.outbound.path_stats()
+    }
+
+    /// Whether packets take this entropy: whether there is such a one and it is not retired.
+    pub fn is_in_use(&self, entropy: Entropy) -> bool {
+        entropy.0 < self.config.entropies && self.outbound.is_in_use(entropy)
     }
 
     /// Round trip, smoothed over all paths.

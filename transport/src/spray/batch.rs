@@ -28,6 +28,8 @@ static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 pub(super) enum Payload {
     /// So many zeros.
     Padding(usize),
+    /// So many zeros, to try a size.
+    Trial(usize),
     /// A piece of a chunk, of which the peer's connection knows by this token.
     Piece { chunk: OutgoingChunk, token: u64, offset: usize, length: usize },
 }
@@ -35,7 +37,7 @@ pub(super) enum Payload {
 impl Payload {
     fn length(&self) -> usize {
         match *self {
-            Self::Padding(length) | Self::Piece { length, .. } => length,
+            Self::Padding(length) | Self::Trial(length) | Self::Piece { length, .. } => length,
         }
     }
 
@@ -45,7 +47,7 @@ impl Payload {
     /// As [`OutgoingChunk::payload`].
     pub(super) unsafe fn bytes<'a>(&self) -> &'a [u8] {
         match *self {
-            Self::Padding(length) => &ZEROS[..length],
+            Self::Padding(length) | Self::Trial(length) => &ZEROS[..length],
             Self::Piece { chunk, offset, length, .. } => {
                 // SAFETY: by the contract of this function.
                 let bytes: &'a [u8] = unsafe { chunk.payload() };
@@ -69,6 +71,8 @@ struct Route {
     socket: u16,
     peer: u32,
     bytes: u32,
+    /// It may be longer than what devices take, and must leave or fail by itself.
+    alone: bool,
     /// It has left or is not wanted any more.
     done: bool,
 }
@@ -108,7 +112,8 @@ impl Batch {
     /// Adds a datagram; room was asked for before.
     pub(super) fn push(&mut self, socket: u16, peer: u32, datagram: Datagram) {
         let bytes = (datagram.header_bytes + datagram.payload.length()) as u32;
-        self.routes.push(Route { socket, peer, bytes, done: false });
+        let alone = matches!(datagram.payload, Payload::Trial(_));
+        self.routes.push(Route { socket, peer, bytes, alone, done: false });
         self.datagrams.push(datagram);
     }
 
@@ -212,19 +217,22 @@ impl Batch {
     }
 
     /// Datagrams that may leave with the one at `first`: by its socket, to its peer, of its size,
-    /// and one more if that is shorter. How many, and how long they are together.
+    /// and one more if that is shorter. How many, and how long they are together. A trial of a size
+    /// leaves alone: the kernel refuses a whole run for a segment that the device does not take.
     fn run(&self, first: usize, run: &mut [u16; RUN]) -> (usize, usize) {
         let head = self.routes[first];
         let (mut count, mut bytes) = (1, head.bytes as usize);
         run[0] = first as u16;
-        if !self.segments {
+        if !self.segments || head.alone {
             return (count, bytes);
         }
         for (at, route) in self.routes.iter().enumerate().skip(first + 1) {
             if route.done || route.socket != head.socket || route.peer != head.peer {
                 continue;
             }
-            let fits = route.bytes <= head.bytes && bytes + route.bytes as usize <= RUN_BYTES;
+            let fits = !route.alone
+                && route.bytes <= head.bytes
+                && bytes + route.bytes as usize <= RUN_BYTES;
             if !fits || count == RUN {
                 break;
             }
@@ -311,6 +319,19 @@ mod tests {
             let expected: Vec<(u8, usize)> = (0..).zip(sizes).collect();
             assert_eq!(next(&socket, sizes.len()), expected);
         }
+    }
+
+    #[test]
+    fn a_trial_of_a_size_is_in_no_run() {
+        let mut batch = Batch::new(1);
+        batch.push(0, 0, padded(0, 2_000));
+        batch.push(0, 0, Datagram { payload: Payload::Trial(1_999), ..padded(1, 1) });
+        batch.push(0, 0, padded(2, 1_000));
+        batch.push(0, 0, padded(3, 1_000));
+        let mut run = [0; RUN];
+        assert_eq!(batch.run(0, &mut run), (1, 2_000));
+        assert_eq!(batch.run(1, &mut run), (1, 2_000));
+        assert_eq!((batch.run(2, &mut run), run[0], run[1]), ((2, 2_000), 2, 3));
     }
 
     #[test]

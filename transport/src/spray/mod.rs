@@ -335,6 +335,13 @@ impl Transport for SprayTransport {
         }
     }
 
+    fn peer_left(&mut self, peer: Rank, table: &mut FlowTable) {
+        let at = self.by_rank.get(peer.index()).copied().flatten();
+        if let Some(peer) = at.and_then(|at| self.peers.get_mut(at as usize)) {
+            peer.left(table, &mut self.batch, &mut self.eager);
+        }
+    }
+
     fn cancel(&mut self) {
         // Nothing of any operation may leave any more.
         self.batch.clear();

@@ -10,13 +10,21 @@ use crate::TransportError;
 use crate::eager::EagerPool;
 use crate::flow::{FlowTable, IncomingChunk, Match, OutgoingChunk, SendQueue};
 use crate::proto::{
-    Body, ChunkInfo, ChunkNumber, CloseReason, Connection, ConnectionError, EarlyBuffer, Event,
-    IncomingPiece, MAX_HEADER_BYTES, ReceiveError, Transmit,
+    Body, ChunkInfo, ChunkNumber, CloseReason, Connection, ConnectionError, EarlyBuffer, Entropy,
+    Event, IncomingPiece, MAX_HEADER_BYTES, ReceiveError, Transmit,
 };
 
 use super::batch::{Batch, Datagram, Payload};
 use super::counters::Cell;
 use super::lanes::Lanes;
+
+/// How often the last acknowledgement of a call is said again, by a port each, where packets get
+/// lost: a peer that does not hear it waits until this rank makes its next call.
+const EMPHASIS: u8 = 3;
+
+/// For so many ends of a call a loss counts. (What is lost once, a trial of a size, is not to cost
+/// every small call something for ever.)
+const REMEMBERED: u8 = 16;
 
 /// A chunk on its way.
 #[derive(Debug)]
@@ -70,8 +78,12 @@ pub(super) struct Peer {
     /// Something is in the early buffer.
     has_early: bool,
     closed: Option<CloseReason>,
-    /// The last acknowledgement may be the last for long: say it twice.
-    emphasize: bool,
+    /// How often the last acknowledgement, which may be the last for long, is to be said again.
+    emphasis: u8,
+    /// [`Connection::troubles`] at the end of this rank's part in the last call, and how many more
+    /// ends are troubled by what came before.
+    troubles: u64,
+    troubled: u8,
     pub(super) cell: Arc<Cell>,
     /// By entropy: whether it carried anything; and how many did.
     used: Box<[bool]>,
@@ -122,7 +134,9 @@ impl Peer {
             early: EarlyBuffer::new(parts.early_bytes),
             has_early: false,
             closed: None,
-            emphasize: false,
+            emphasis: 0,
+            troubles: 0,
+            troubled: 0,
             cell: Arc::new(Cell::new(parts.rank)),
             used: vec![false; sockets].into_boxed_slice(),
             ports_used: 0,
@@ -222,6 +236,16 @@ impl Peer {
         }
     }
 
+    /// The peer has left in good order, as the control plane says: its own goodbye, a datagram
+    /// that nobody repeats, may be lost like its last acknowledgement. As long as something is
+    /// expected of it, that may still come.
+    pub(super) fn left(&mut self, table: &mut FlowTable, batch: &mut Batch, eager: &mut EagerPool) {
+        if self.closed.is_none() && self.has_work() && !table.expects(self.rank) {
+            self.connection.close(CloseReason::Finished);
+            self.end(CloseReason::Finished, table, batch, eager);
+        }
+    }
+
     /// An error if the peer is gone and something is expected of it.
     pub(super) fn check(&self, table: &FlowTable) -> Result<(), TransportError> {
         let Some(reason) = self.closed else { return Ok(()) };
@@ -302,10 +326,17 @@ impl Peer {
         if !table.expects(self.rank) {
             // The caller may not come back for long.
             self.connection.acknowledge_now();
-            let stats = self.connection.stats();
-            self.emphasize = stats.lost + stats.duplicates > 0;
+            self.emphasis = if self.is_troubled() { EMPHASIS } else { 0 };
         }
         self.connection.deliver(number, now).map_err(|error| self.failed(error))
+    }
+
+    /// Whether something was lost lately, at the end of this rank's part in a call.
+    fn is_troubled(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.troubles, self.connection.troubles());
+        self.troubled =
+            if self.troubles > before { REMEMBERED } else { self.troubled.saturating_sub(1) };
+        self.troubled > 0
     }
 
     /// Looks again for the places of what came early; whether any was found. To be called when
@@ -375,7 +406,10 @@ impl Peer {
             self.feed(table, eager, eager_bytes);
             match self.connection.poll_transmit(now) {
                 Some(transmit) => self.seal(&transmit, batch),
-                None if std::mem::take(&mut self.emphasize) => self.connection.acknowledge_now(),
+                None if self.emphasis > 0 => {
+                    self.emphasis -= 1;
+                    self.connection.acknowledge_now();
+                }
                 None => return true,
             }
         }
@@ -385,7 +419,8 @@ impl Peer {
     fn feed(&mut self, table: &mut FlowTable, eager: &mut EagerPool, eager_bytes: usize) {
         while !self.queue.is_empty() && self.connection.wants_chunk() {
             let Some(mut chunk) = table.pull(&mut self.queue) else { return };
-            let lane = self.lanes.next(table, &chunk);
+            let in_use = |lane| self.connection.is_in_use(Entropy(lane));
+            let lane = self.lanes.next(table, &chunk, in_use);
             let mut copy = None;
             if table.send_bytes(chunk.slot(), chunk.send()) <= eager_bytes {
                 // SAFETY: the chunk was pulled just now, and its operation is not complete.
@@ -426,7 +461,10 @@ impl Peer {
                 let (offset, length) = (piece.offset as usize, piece.length as usize);
                 Payload::Piece { chunk: parcel.chunk, token: piece.token, offset, length }
             }
-            None => Payload::Padding(transmit.packet.payload_bytes()),
+            None => match transmit.packet.payload_bytes() {
+                0 => Payload::Padding(0),
+                trial => Payload::Trial(trial),
+            },
         };
         let mut header = [0; MAX_HEADER_BYTES];
         // SAFETY: chunks stay in `outgoing` only until they have arrived, before which their
@@ -450,10 +488,12 @@ impl Peer {
         debug_assert!(matches!(transmit.packet.body, Body::Close { .. }));
         let mut header = [0; MAX_HEADER_BYTES];
         let header_bytes = self.connection.seal(&transmit.packet, &[], &mut header);
-        for copy in 0..copies.min(self.sockets.len()) {
+        // Not over paths that are known to be dead.
+        let entropies = self.connection.path_stats().zip(&self.sockets);
+        let in_use = entropies.filter(|(path, _)| path.in_use).map(|(_, &socket)| socket);
+        for socket in in_use.take(copies) {
             let payload = Payload::Padding(0);
             if batch.has_room() {
-                let socket = self.sockets[copy];
                 batch.push(socket, self.index, Datagram { header, header_bytes, payload });
             }
         }

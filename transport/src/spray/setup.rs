@@ -24,8 +24,9 @@ use super::options::{EntropyChoice, MAX_SOCKETS, SprayOptions};
 use super::peer::{Assigned, Parts, Peer};
 use super::sockets::{ReceivePort, SendPort, SocketError};
 
-/// Datagrams that a window has room for at least, whatever peers share a receiver.
-const LEAST_DATAGRAMS: u32 = 8;
+/// Datagrams of the largest size that a window has room for at least, whatever peers share a
+/// receiver: with one in flight at a time, a link is idle for most of each round trip.
+const LEAST_DATAGRAMS: u32 = 4;
 
 /// A peer to be reached by datagrams.
 #[derive(Clone, Debug)]
@@ -258,7 +259,7 @@ fn join(
     let entropies = entropies.max(lanes);
     let salt = u64::from(names.id(rank).0) << 32 | u64::from(names.me);
     let config = Config {
-        congestion: fair(options.congestion, &hello, names.world, options.mtu.safe),
+        congestion: fair(options.congestion, &hello, names.world, options.mtu.most),
         ..options.config(entropies, lanes, Random::new(salt).bits())
     };
     let paths = paths.filter(|_| options.entropy == EntropyChoice::PerSubflow);
@@ -313,6 +314,22 @@ mod tests {
                 assert_ne!(stranger.id(b), id);
             }
         }
+    }
+
+    #[test]
+    fn a_window_is_a_part_of_the_buffer_but_never_a_single_large_datagram() {
+        let address = "10.0.0.1:9".parse().expect("an address");
+        let window = |receive_bytes, world| {
+            let hello = Hello { address, entropies: 1, receive_bytes };
+            match fair(CongestionConfig::Fixed { window: 256 << 10 }, &hello, world, 8_952) {
+                CongestionConfig::Fixed { window } => window,
+                other @ CongestionConfig::Nscc(_) => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(window(4 << 20, 2), 256 << 10);
+        assert_eq!(window(1 << 20, 9), 128 << 10);
+        // What a system without a larger `rmem_max` gives to 16 ranks.
+        assert_eq!(window(212_992, 16), 4 * 8_952);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use onepath_topology::{Bandwidth, Bytes, Nanos};
 use onepath_transport::proto::congestion::Marking;
 use onepath_transport::proto::testing::Outcome;
 use onepath_transport::proto::testing::{Faults, Job, Network};
-use onepath_transport::proto::{Config, ConnectionError, EntropyPolicy, MtuConfig};
+use onepath_transport::proto::{
+    Config, CongestionConfig, ConnectionError, EntropyPolicy, MtuConfig,
+};
 
 use crate::support::{RATE, config, describe, finish, nscc, pair, share, spoil_all};
 
@@ -145,4 +147,48 @@ fn a_receiver_that_posts_late_gets_no_more_than_the_credit_and_then_everything()
     assert!(sent + (64 << 10) > u64::from(config.early_bytes), "{sent}");
     let time = finish(&mut world, Nanos::secs(5), "late");
     assert!(time < Nanos::millis(62), "{time}");
+}
+
+#[test]
+fn an_outage_shorter_than_the_patience_is_survived_however_often_pieces_were_sent_in_it() {
+    for policy in POLICIES {
+        let few = Job { lanes: 4, ..Job::equal(4, 8 << 10) };
+        let mut world = pair(&config(policy), &few, 4, 1, |network, _| {
+            spoil_all(network, Faults { dead_from: Some(Nanos(0)), ..Faults::default() });
+        });
+        assert_eq!(world.run(Nanos::secs(4)), Outcome::TimeOver, "{policy:?}");
+        spoil_all(&mut world.network, Faults::default());
+        finish(&mut world, Nanos::secs(5), &format!("{policy:?}"));
+    }
+}
+
+#[test]
+fn a_dead_path_is_no_reason_to_send_small_datagrams_over_the_others() {
+    let mtu = MtuConfig { safe: 1_232, most: 8_952 };
+    for policy in POLICIES {
+        // A window of several datagrams on each path, all of which are lost at once.
+        let congestion = CongestionConfig::Fixed { window: 512 << 10 };
+        let config = Config { mtu, congestion, ..config(policy) };
+        let mut world = pair(&config, &job(), 4, 1, |network, paths| {
+            let dead_from = Some(Nanos::millis(3));
+            let link = &mut network.links[paths[1][0]];
+            *link = link.clone().with(Faults { dead_from, ..Faults::default() });
+        });
+        finish(&mut world, Nanos::secs(5), &format!("{policy:?}"));
+        assert_eq!(world.ends[0].connection.datagram_bytes(), 8_952, "{policy:?}");
+    }
+}
+
+#[test]
+fn a_network_that_stops_carrying_large_datagrams_gets_small_ones() {
+    let mtu = MtuConfig { safe: 1_232, most: 8_952 };
+    for policy in POLICIES {
+        let config = Config { mtu, ..config(policy) };
+        let mut world = pair(&config, &job(), 4, 1, |_, _| {});
+        assert_eq!(world.run(Nanos::millis(3)), Outcome::TimeOver, "{policy:?}");
+        assert_eq!(world.ends[0].connection.datagram_bytes(), 8_952, "{policy:?}");
+        spoil_all(&mut world.network, Faults { mtu: Some(1_500), ..Faults::default() });
+        finish(&mut world, Nanos::secs(1), &format!("{policy:?}"));
+        assert_eq!(world.ends[0].connection.datagram_bytes(), 1_232, "{policy:?}");
+    }
 }

@@ -110,7 +110,7 @@ impl Outbound {
         self.sent.decide(sent.number, Fate::Arrived);
         self.paths.arrived(sent.entropy, sent.path_sequence, marked);
         self.paths.advance(sent.entropy, &self.sent);
-        self.mtu.arrived(sent.size);
+        self.mtu.arrived(sent.size, sent.at);
         self.stats.marked += u64::from(marked);
         news.packets += 1;
         news.marked |= marked;
@@ -132,6 +132,7 @@ impl Outbound {
 
     fn was_not_lost(&mut self, sent: &Sent, cause: LossCause) {
         self.stats.spurious += 1;
+        self.paths.vindicate(sent.entropy, sent.at);
         match cause {
             LossCause::Overtaken => self.paths.reordered(sent.entropy, sent.path_sequence),
             LossCause::Late => self.rtt.be_patient(),

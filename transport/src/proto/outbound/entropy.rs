@@ -101,11 +101,17 @@ impl Selector {
     }
 
     /// An entropy is not to be used any more.
-    pub(super) fn retired(&mut self, entropy: Entropy, paths: &Paths, now: Nanos) {
+    pub(super) fn retired(&mut self, entropy: Entropy, paths: &Paths) {
         match &mut self.choice {
             Choice::Lanes(lanes) => {
-                let unused =
-                    paths.active().iter().copied().find(|candidate| !lanes.contains(candidate));
+                // Ports that stand by follow those of the lanes in the order of the paths, as long
+                // as all have some: so this one is probably of another path.
+                let count = lanes.len();
+                let is_unused = |candidate: &Entropy| !lanes.contains(candidate);
+                let elsewhere = |e: &Entropy| e.index() % count != entropy.index() % count;
+                let mut active = paths.active().iter().copied();
+                let unused = active.clone().find(|e| is_unused(e) && elsewhere(e));
+                let unused = unused.or_else(|| active.find(is_unused));
                 // Those that had taken refuge on it, and the one whose own it is.
                 for (_, lane) in (0..)
                     .zip(lanes.iter_mut())
@@ -117,10 +123,9 @@ impl Selector {
                     *lane = unused.unwrap_or(active[self.turn % active.len()]);
                 }
             }
-            Choice::Reps(reps) => {
-                reps.freeze(now);
-                reps.forget(entropy);
-            }
+            // Others deliver, so nothing has failed but this one: it is not used as it is, and to
+            // explore no others for its sake would crowd the few that are remembered.
+            Choice::Reps(reps) => reps.forget(entropy),
             Choice::RoundRobin | Choice::Random(_) | Choice::Burst { .. } => {}
         }
     }
@@ -138,7 +143,7 @@ mod tests {
     fn retire(entropy: u16, selector: &mut Selector, paths: &mut Paths) {
         paths.lost(Entropy(entropy), Nanos(0));
         assert!(paths.judge(Entropy(entropy), Nanos(0), (Nanos(0), Nanos(1))));
-        selector.retired(Entropy(entropy), paths, Nanos(0));
+        selector.retired(Entropy(entropy), paths);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use onepath_topology::Nanos;
 
 use super::config::{Config, CongestionConfig};
 use super::congestion::{CongestionControl, FixedWindow, Nscc};
+use super::packet::Entropy;
 use super::stats::Stats;
 
 use entropy::Selector;
@@ -111,6 +112,10 @@ impl Outbound {
 
     pub(super) fn path_stats(&self) -> impl Iterator<Item = PathStats> + '_ {
         self.paths.stats()
+    }
+
+    pub(super) fn is_in_use(&self, entropy: Entropy) -> bool {
+        self.paths.is_active(entropy)
     }
 
     pub(super) fn smoothed_rtt(&self) -> Nanos {

@@ -28,6 +28,8 @@ pub(super) struct Mtu {
     /// A probe is in flight.
     probing: bool,
     large_losses: u32,
+    /// When the latest of the large datagrams that are known to have arrived left.
+    newest_large: Nanos,
     not_before: Nanos,
 }
 
@@ -41,12 +43,18 @@ impl Mtu {
             failures: 0,
             probing: false,
             large_losses: 0,
+            newest_large: Nanos(0),
             not_before: Nanos(0),
         }
     }
 
     pub(super) fn current(&self) -> usize {
         self.current as usize
+    }
+
+    /// What every path carries.
+    pub(super) fn safe(&self) -> usize {
+        self.config.safe as usize
     }
 
     /// The size of the next probe, if one is to be sent now.
@@ -83,15 +91,20 @@ impl Mtu {
         }
     }
 
-    pub(super) fn arrived(&mut self, size: u32) {
+    /// A datagram arrived that left `at`.
+    pub(super) fn arrived(&mut self, size: u32, at: Nanos) {
         if size > self.config.safe {
             self.large_losses = 0;
+            self.newest_large = self.newest_large.max(at);
         }
     }
 
-    /// A datagram was lost while others arrived; whether the size was given up for it.
-    pub(super) fn lost(&mut self, size: u32, now: Nanos) -> bool {
-        if size <= self.config.safe || self.current == self.config.safe {
+    /// A datagram that left `at` was lost while others arrived; whether the size was given up for
+    /// it. Its size is not to blame if another large one that left later came through: a queue was
+    /// full, or one path of several is dead, which is found out many datagrams at a time.
+    pub(super) fn lost(&mut self, size: u32, at: Nanos, now: Nanos) -> bool {
+        let small = size <= self.config.safe || self.current == self.config.safe;
+        if small || at <= self.newest_large {
             return false;
         }
         self.large_losses += 1;
@@ -128,13 +141,16 @@ mod tests {
     fn a_black_hole_for_large_datagrams_is_left() {
         let mut mtu = search(8_952);
         for _ in 1..BLACK_HOLE {
-            assert!(!mtu.lost(8_952, Nanos(5)));
+            assert!(!mtu.lost(8_952, Nanos(2), Nanos(5)));
         }
-        mtu.arrived(8_952);
+        mtu.arrived(8_952, Nanos(3));
+        for _ in 0..2 * BLACK_HOLE {
+            assert!(!mtu.lost(8_952, Nanos(3), Nanos(5)), "a later one came through");
+        }
         for _ in 1..BLACK_HOLE {
-            assert!(!mtu.lost(8_952, Nanos(5)));
+            assert!(!mtu.lost(8_952, Nanos(4), Nanos(5)));
         }
-        assert!(mtu.lost(8_952, Nanos(5)));
+        assert!(mtu.lost(8_952, Nanos(4), Nanos(5)));
         assert_eq!(mtu.current(), 1_232);
         assert_eq!(mtu.probe(Nanos::secs(59)), None);
         assert_eq!(mtu.probe(Nanos::secs(61)), Some(8_952));

@@ -33,6 +33,7 @@ pub(super) struct Chosen {
     pub(super) chunk: u64,
     pub(super) offset: u32,
     pub(super) length: u32,
+    /// From 1; those that no answer at all followed are counted once.
     pub(super) transmission: u8,
     /// By which it was lost.
     pub(super) lost_on: Option<Entropy>,
@@ -185,6 +186,12 @@ impl Outbox {
             self.again.push_front(rest);
         }
         Some(Chosen { offset, length, ..*lost })
+    }
+
+    /// Whether anything of a piece is not known to have arrived.
+    pub(super) fn misses(&self, chunk: u64, offset: u32, length: u32) -> bool {
+        let (from, end) = (offset as usize, (offset + length) as usize);
+        self.holds(chunk) && self.slot(chunk).arrived.missing(from, end).is_some()
     }
 
     /// Has a piece sent again.

@@ -19,6 +19,9 @@ const AVOIDED_RTTS: u64 = 4;
 /// Doublings of that.
 const MOST_AVOIDING_DOUBLINGS: u32 = 10;
 
+/// Packets that have to arrive in a row after a probation until the next one is short again.
+const TRUSTED_AFTER: u32 = 64;
+
 /// Counters of one entropy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathStats {
@@ -52,8 +55,10 @@ struct Path {
     losing_since: Nanos,
     /// While it is retired.
     until: Option<Nanos>,
-    /// How often it was retired since it last delivered.
-    retired_in_row: u32,
+    /// Of the next probation.
+    doublings: u32,
+    /// Packets that arrived since the last loss.
+    arrived_in_row: u32,
     stats: PathStats,
 }
 
@@ -79,7 +84,8 @@ impl Paths {
             losses_in_row: 0,
             losing_since: Nanos(0),
             until: None,
-            retired_in_row: 0,
+            doublings: 0,
+            arrived_in_row: 0,
             stats: PathStats {
                 entropy: Entropy(entropy),
                 sent: 0,
@@ -133,7 +139,11 @@ impl Paths {
             path.arrived_to = after;
         }
         path.losses_in_row = 0;
-        path.retired_in_row = 0;
+        path.arrived_in_row = path.arrived_in_row.saturating_add(1);
+        // One that was only avoided has proved itself by its trial.
+        if self.avoiding || path.arrived_in_row == TRUSTED_AFTER {
+            path.doublings = 0;
+        }
         path.stats.arrived += 1;
         path.stats.marked += u64::from(marked);
     }
@@ -153,7 +163,21 @@ impl Paths {
             path.losing_since = at;
         }
         path.losses_in_row += 1;
+        path.arrived_in_row = 0;
         path.stats.lost += 1;
+    }
+
+    /// A packet that left at `at` and was called lost has arrived: an entropy that was retired for
+    /// such losses is used again at once. After a time without answers, because the peer computed
+    /// or all paths were dead, those entropies of which it answers last look dead for a moment.
+    pub(super) fn vindicate(&mut self, entropy: Entropy, at: Nanos) {
+        let path = &mut self.all[entropy.index()];
+        if path.until.is_some() && at >= path.losing_since {
+            path.until = None;
+            path.doublings = path.doublings.saturating_sub(1);
+            path.stats.in_use = true;
+            self.active.push(entropy);
+        }
     }
 
     /// Moves over packets whose fate is decided. To be called whenever one was, before its record
@@ -202,13 +226,13 @@ impl Paths {
         if !bad || path.until.is_some() || self.active.len() < 2 {
             return false;
         }
-        let (probation, doublings) = if self.avoiding {
-            (AVOIDED_RTTS * rtt.get(), path.retired_in_row.min(MOST_AVOIDING_DOUBLINGS))
+        let (probation, most) = if self.avoiding {
+            (AVOIDED_RTTS * rtt.get(), MOST_AVOIDING_DOUBLINGS)
         } else {
-            (self.probation.get(), path.stats.retired.min(MOST_DOUBLINGS))
+            (self.probation.get(), MOST_DOUBLINGS)
         };
-        path.until = Some(now + Nanos(probation << doublings));
-        path.retired_in_row += 1;
+        path.until = Some(now + Nanos(probation << path.doublings));
+        path.doublings = (path.doublings + 1).min(most);
         path.stats.retired += 1;
         path.stats.in_use = false;
         self.active.retain(|&other| other != entropy);
@@ -228,5 +252,57 @@ impl Paths {
                 self.active.push(path.stats.entropy);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Entropy = Entropy(1);
+
+    fn config() -> Config {
+        let policy = EntropyPolicy::PerSubflow { lanes: 2 };
+        Config { entropies: 2, policy, ..Config::default() }
+    }
+
+    fn retired(paths: &mut Paths, at: u64, now: u64) -> Nanos {
+        (0..3).for_each(|_| paths.lost(ONE, Nanos(at)));
+        assert!(
+            paths.judge(ONE, Nanos(now), (Nanos(10), Nanos(1))),
+            "lost at {at}, judged at {now}"
+        );
+        paths.all[1].until.expect("it is retired").0.checked_sub(now).map(Nanos).expect("later")
+    }
+
+    #[test]
+    fn a_packet_that_arrives_after_all_ends_the_probation_it_caused() {
+        let config = config();
+        let mut paths = Paths::new(&config);
+        for round in 1..20 {
+            assert_eq!(retired(&mut paths, 100 * round, 100 * round + 50), config.probation);
+            paths.arrived(ONE, 0, false);
+            paths.vindicate(ONE, Nanos(100 * round - 1));
+            assert!(!paths.is_active(ONE), "that one left before the losses");
+            paths.vindicate(ONE, Nanos(100 * round));
+            assert!(paths.is_active(ONE) && paths.active().len() == 2);
+        }
+    }
+
+    #[test]
+    fn probations_double_until_the_path_has_proved_itself() {
+        let config = config();
+        let mut paths = Paths::new(&config);
+        let mut now = 1_000;
+        for doublings in 0..10 {
+            let probation = retired(&mut paths, now - 100, now);
+            assert_eq!(probation.0, config.probation.0 << doublings.min(MOST_DOUBLINGS));
+            now += probation.0;
+            paths.restore(Nanos(now));
+            paths.arrived(ONE, doublings, false);
+            now += 1_000;
+        }
+        (0..TRUSTED_AFTER).for_each(|sequence| paths.arrived(ONE, sequence, false));
+        assert_eq!(retired(&mut paths, now - 100, now), config.probation);
     }
 }

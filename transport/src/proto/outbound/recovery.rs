@@ -92,15 +92,20 @@ impl Outbound {
         let in_flight = self.sent.in_flight_bytes();
         let bytes = u64::from(sent.size);
         self.congestion.lost(&Loss { now, bytes, timeout, in_flight });
-        if !timeout && self.mtu.lost(sent.size, now) {
+        if !timeout && self.mtu.lost(sent.size, sent.at, now) {
             self.congestion.set_datagram_bytes(self.mtu.current() as u32);
         }
         if let Content::Piece { chunk, offset, length, transmission } = sent.content {
+            if !self.outbox.misses(chunk, offset, length) {
+                return Ok(());
+            }
             if transmission >= self.config.max_transmissions && !timeout {
                 let transmissions = transmission;
                 return Err(ConnectionError::Undeliverable { chunk, offset, transmissions });
             }
-            let transmission = transmission.saturating_add(1);
+            // Silence is no evidence against a piece: the peer may be computing for minutes.
+            let again = if timeout { transmission } else { transmission.saturating_add(1) };
+            let transmission = again.max(2);
             let lost_on = Some(sent.entropy);
             self.outbox.lose(Chosen { chunk, offset, length, transmission, lost_on });
         }
@@ -115,7 +120,7 @@ impl Outbound {
         let patience = Nanos(2 * self.rtt.loss_delay().get());
         for entropy in self.suspects.iter() {
             if self.paths.judge(entropy, now, (patience, self.rtt.smoothed())) {
-                self.selector.retired(entropy, &self.paths, now);
+                self.selector.retired(entropy, &self.paths);
                 self.stats.retired += 1;
                 events.push_back(Event::EntropyRetired { entropy });
             }

@@ -8,6 +8,9 @@ use super::Outbound;
 use super::outbox::{Chosen, OutgoingPiece};
 use super::sent::{Content, Fate, Sent};
 
+/// Probe time-outs in a row after which datagrams are small.
+const TIMEOUTS_UNTIL_SMALL: u32 = 3;
+
 /// A packet on its way out.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::proto) struct Departure {
@@ -45,8 +48,15 @@ impl Outbound {
             let body = Body::MtuProbe { padding };
             return Some(self.depart(entropy, &body, Content::MtuProbe, true, now));
         }
-        let piece = self.outbox.choose(self.mtu.current() - DATA_HEADER_BYTES)?;
+        let piece = self.outbox.choose(self.size() - DATA_HEADER_BYTES)?;
         Some(self.depart_piece(&piece, now))
+    }
+
+    /// Size of the next datagram. When nothing is heard for long, the network may have stopped to
+    /// carry large ones, of which only the arrival of a small one would tell.
+    fn size(&self) -> usize {
+        let silent = self.timeouts >= TIMEOUTS_UNTIL_SMALL;
+        if silent { self.mtu.safe() } else { self.mtu.current() }
     }
 
     fn window_allows(&self) -> bool {
