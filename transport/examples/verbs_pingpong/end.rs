@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::Outcome;
 
 /// Longer than any step takes on an emulated machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const LIMITS: QueuePairLimits =
     QueuePairLimits { sends: 64, receives: 64, send_spans: 2, receive_spans: 1, inline_bytes: 64 };
 

@@ -10,7 +10,9 @@
 //! |---|---|
 //! | `end` | an end: its device, memory and queues; connecting two |
 //! | `steps` | what is tried |
+//! | `sniff` | the UDP source ports of packets |
 mod end;
+mod sniff;
 mod steps;
 
 use std::error::Error;
@@ -107,6 +109,7 @@ fn run(list: &DeviceList, wanted: &Wanted) -> Outcome<()> {
             mib / seconds
         );
     }
+    steps::source_ports(a, b)?;
     steps::inline_send(a, b)?;
     steps::gathered_send(a, b)?;
     steps::selective_signalling(a, b)?;

@@ -2,19 +2,24 @@
 //! not as expected.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use onepath_transport::verbs::{
     Access, Completion, CompletionError, Done, FlowLabel, Payload, PortNumber, PostError,
     QueuePair, QueuePairError, QueuePairState, ReceiveRequest, RemoteRegion, SendOperation,
-    SendRequest, SendSlots,
+    SendRequest, SendSlots, default_source_port,
 };
 
 use crate::Outcome;
 use crate::end::{End, connect};
+use crate::sniff::Sniffer;
 
+/// For packets to be seen that have arrived already.
+const PATIENCE: Duration = Duration::from_secs(3);
 const LABEL: FlowLabel = FlowLabel::DRIVERS_CHOICE;
 const NO_SPANS: ReceiveRequest<'_> = ReceiveRequest { id: 1_000, spans: &[] };
 
+#[expect(clippy::needless_pass_by_value, reason = "callers have temporaries")]
 fn expect<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Outcome<()> {
     if found == expected {
         return Ok(());
@@ -71,6 +76,39 @@ pub(crate) fn ping_pong(a: &mut End, b: &mut End, label: FlowLabel, rounds: u32)
         write((a, &mut pair_a), (b, &mut pair_b), 2 * round)?;
         write((b, &mut pair_b), (a, &mut pair_a), 2 * round + 1)?;
     }
+    Ok(())
+}
+
+/// The path that a flow label chooses: packets must come from the UDP source port that we foretell.
+pub(crate) fn source_ports(a: &mut End, b: &mut End) -> Outcome<()> {
+    let sniffer = match Sniffer::open() {
+        Ok(sniffer) => sniffer,
+        Err(error) => {
+            println!("source ports: skipped: packets cannot be seen ({error})");
+            return Ok(());
+        }
+    };
+    let mut labels = vec![LABEL];
+    for label in [1, 5_002, 0x3fff, 0x4000, 0x4001, 0xa_bcde, 0xf_ffff] {
+        labels.push(FlowLabel::new(label)?);
+    }
+    for label in labels {
+        let (mut pair_a, mut pair_b) = connect(a, b, label)?;
+        let (from, to) = (pair_a.number().get(), pair_b.number().get());
+        pair_b.post_receives(&[NO_SPANS])?;
+        let target = SendOperation::WriteWithImmediate(b.region().span(0, 0)?, 0);
+        pair_a.post_send(send(target, Payload::Registered(&[]), 0))?;
+        b.completion()?.outcome?;
+        a.completion()?.outcome?;
+        let found = sniffer.source_port(to, PATIENCE)?;
+        if found.is_none() && a.context.name() == b.context.name() {
+            println!("source ports: skipped: packets to the own device do not leave it");
+            return Ok(());
+        }
+        let expected = label.source_port().unwrap_or_else(|| default_source_port(from, to));
+        expect(&format!("source port of flow label {:#x}", label.get()), found, Some(expected))?;
+    }
+    println!("source ports: as foretold from 8 flow labels");
     Ok(())
 }
 

@@ -37,12 +37,12 @@ pub enum CompletionQueueError {
         other: String,
     },
     /// It cannot be polled: it ran over, or the device has a fault.
-    #[error("cannot poll a completion queue of {device}: {source}; did it run over?")]
+    #[error("cannot poll a completion queue of {device}: driver's code {code}; did it run over?")]
     Poll {
         /// The device.
         device: String,
-        /// The cause.
-        source: io::Error,
+        /// A negative number of the driver's own.
+        code: i32,
     },
     /// Events cannot be had.
     #[error("cannot ask {device} for an event of a completion queue: {source}")]
@@ -160,18 +160,11 @@ impl CompletionQueue {
         // SAFETY: the queue is alive; the batch has room for so many entries.
         let count =
             unsafe { inline::poll_cq(self.inner.raw(), BATCH as c_int, self.batch.as_mut_ptr()) };
-        match usize::try_from(count) {
-            Ok(count) => Ok(self.batch[..count.min(BATCH)].iter().map(Completion::from_raw)),
-            Err(_) => {
-                let device = self.inner.context.name().to_owned();
-                // Drivers return numbers of their own here, not those of the system.
-                let source = match count {
-                    -1 | -2 => io::Error::other("the queue is in error"),
-                    code => io::Error::from_raw_os_error(-code),
-                };
-                Err(CompletionQueueError::Poll { device, source })
-            }
-        }
+        let Ok(count) = usize::try_from(count) else {
+            let device = self.inner.context.name().to_owned();
+            return Err(CompletionQueueError::Poll { device, code: count });
+        };
+        Ok(self.batch[..count.min(BATCH)].iter().map(Completion::from_raw))
     }
 
     /// Asks for one event on the queue's channel at the next completion. What is already there makes

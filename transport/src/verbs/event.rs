@@ -1,10 +1,8 @@
 //! What a device tells of itself while nobody asks.
 
 use super::raw::constants::{
-    IBV_EVENT_COMM_EST, IBV_EVENT_CQ_ERR, IBV_EVENT_DEVICE_FATAL, IBV_EVENT_GID_CHANGE,
-    IBV_EVENT_PATH_MIG, IBV_EVENT_PATH_MIG_ERR, IBV_EVENT_PORT_ACTIVE, IBV_EVENT_PORT_ERR,
-    IBV_EVENT_QP_ACCESS_ERR, IBV_EVENT_QP_FATAL, IBV_EVENT_QP_LAST_WQE_REACHED,
-    IBV_EVENT_QP_REQ_ERR, IBV_EVENT_SQ_DRAINED,
+    IBV_EVENT_CQ_ERR, IBV_EVENT_DEVICE_FATAL, IBV_EVENT_GID_CHANGE, IBV_EVENT_PORT_ACTIVE,
+    IBV_EVENT_PORT_ERR, IBV_EVENT_QP_ACCESS_ERR, IBV_EVENT_QP_FATAL, IBV_EVENT_QP_REQ_ERR,
 };
 use super::raw::types::{ibv_async_event, ibv_qp};
 
@@ -73,12 +71,7 @@ impl DeviceEvent {
             IBV_EVENT_PORT_ERR => Self::PortDown { port },
             IBV_EVENT_GID_CHANGE => Self::GidChange { port },
             // What follows is ordinary life of a queue pair, or of features that we do not use.
-            other @ (IBV_EVENT_COMM_EST
-            | IBV_EVENT_SQ_DRAINED
-            | IBV_EVENT_PATH_MIG
-            | IBV_EVENT_PATH_MIG_ERR
-            | IBV_EVENT_QP_LAST_WQE_REACHED
-            | _) => Self::Other(other),
+            other => Self::Other(other),
         }
     }
 }

@@ -328,9 +328,8 @@ impl Drop for MemoryRegion {
         match (&mut self.backing, ended) {
             // SAFETY: taken once, here; nobody can use the region afterwards.
             (Backing::Owned(pages), Ok(())) => unsafe { ManuallyDrop::drop(pages) },
-            (Backing::Lent, Ok(())) => {}
-            // The device may still write to the memory: it is better leaked.
-            (Backing::Owned(_), Err(_)) => {}
+            // After an error the device may still write to the memory: it is better leaked.
+            (Backing::Lent, Ok(())) | (Backing::Owned(_), Err(_)) => {}
             (Backing::Lent, Err(error)) => {
                 let name = self.domain.context().name();
                 eprintln!(

@@ -6,7 +6,7 @@
 //! | `constants` | the constants |
 //! | `library` | opening the library, its exported functions |
 //! | `inline` | its inline functions |
-//! | `layout_tests` | all of it compared with the installed header |
+//! | `layout_table`, `layout_tests` | all of it compared with the installed header |
 #![allow(
     non_camel_case_types,
     reason = "names of the C header, so that its documentation can be searched for them"
@@ -14,6 +14,9 @@
 
 pub(crate) mod constants;
 pub(crate) mod inline;
+#[cfg(test)]
+#[macro_use]
+mod layout_table;
 #[cfg(test)]
 mod layout_tests;
 pub(crate) mod library;

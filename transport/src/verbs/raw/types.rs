@@ -229,6 +229,7 @@ pub(crate) struct ibv_qp {
     pub(crate) qp_type: u32,
 }
 
+#[expect(clippy::struct_field_names, reason = "names of the C header")]
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct ibv_qp_cap {
