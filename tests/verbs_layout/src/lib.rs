@@ -1,5 +1,5 @@
-//! Our declarations of libibverbs compared with those of the crate `rdma-sys`, which bindgen makes from
-//! the installed header.
+//! Our declarations of libibverbs compared with those of the crate `rdma-sys`, which bindgen makes
+//! from the installed header.
 //!
 //! `cargo test --manifest-path tests/verbs_layout/Cargo.toml`, with the packages libclang-dev,
 //! libibverbs-dev, librdmacm-dev and pkg-config. The transport itself has the same test with a C

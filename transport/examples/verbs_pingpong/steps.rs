@@ -1,5 +1,5 @@
-//! What is tried. Each step connects queue pairs of its own and ends with an error that says what was
-//! not as expected.
+//! What is tried. Each step connects queue pairs of its own and ends with an error that says what
+//! was not as expected.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -43,7 +43,8 @@ fn send(operation: SendOperation, payload: Payload<'_>, id: u64) -> SendRequest<
     SendRequest { id, operation, payload, signalled: true, solicited: true }
 }
 
-/// `from` writes its whole source to `to` with a number; both completions and all bytes are checked.
+/// `from` writes its whole source to `to` with a number; both completions and all bytes are
+/// checked.
 fn write(
     (from, from_pair): (&mut End, &mut QueuePair),
     (to, to_pair): (&mut End, &mut QueuePair),

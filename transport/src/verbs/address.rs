@@ -95,8 +95,8 @@ fn fold(label: u32) -> u16 {
     LEAST_SOURCE_PORT | folded as u16
 }
 
-/// The UDP source port that Linux chooses for flow label 0 (`rdma_calc_flow_label`): from the numbers
-/// of both queue pairs. Soft-RoCE does so; devices may have other rules.
+/// The UDP source port that Linux chooses for flow label 0 (`rdma_calc_flow_label`): from the
+/// numbers of both queue pairs. Soft-RoCE does so; devices may have other rules.
 pub fn default_source_port(local: u32, remote: u32) -> u16 {
     let product = u64::from(local) * u64::from(remote);
     let folded = product ^ (product >> 20);

@@ -85,8 +85,8 @@ statuses! {
     /// Of reliable datagrams, which no device has.
     #[error("local end-to-end context operation error")]
     LocalEndToEndOperation = IBV_WC_LOC_EEC_OP_ERR,
-    /// A span is not in a region of the queue pair's protection domain, or the region does not allow
-    /// the access.
+    /// A span is not in a region of the queue pair's protection domain, or the region does not
+    /// allow the access.
     #[error("local protection error: a span is outside of its memory region, or of its rights")]
     LocalProtection = IBV_WC_LOC_PROT_ERR,
     /// The queue pair went into the error state before the request was done. Says nothing of why:

@@ -99,8 +99,8 @@ impl CompletionQueueInner {
 
 impl Drop for CompletionQueueInner {
     fn drop(&mut self) {
-        // SAFETY: made by this library and destroyed once. Every queue pair that reports to it holds
-        // an `Arc` of this and has been destroyed before. Every event that was taken is
+        // SAFETY: made by this library and destroyed once. Every queue pair that reports to it
+        // holds an `Arc` of this and has been destroyed before. Every event that was taken is
         // acknowledged (`EventChannel::next_event`), so this does not wait for long. On an error it
         // is leaked.
         unsafe { (self.context.library().ibv_destroy_cq)(self.raw.as_ptr()) };
@@ -167,8 +167,8 @@ impl CompletionQueue {
         Ok(self.batch[..count.min(BATCH)].iter().map(Completion::from_raw))
     }
 
-    /// Asks for one event on the queue's channel at the next completion. What is already there makes
-    /// none: poll once more after asking, before sleeping.
+    /// Asks for one event on the queue's channel at the next completion. What is already there
+    /// makes none: poll once more after asking, before sleeping.
     pub fn request_event(&self, on: EventOn) -> Result<(), CompletionQueueError> {
         // SAFETY: the queue is alive.
         let code = unsafe { inline::req_notify_cq(self.inner.raw(), on == EventOn::Solicited) };

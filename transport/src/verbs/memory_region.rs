@@ -213,9 +213,9 @@ impl MemoryRegion {
     ///
     /// # Safety
     /// As long as the region exists: the memory is allocated, may be used from any thread, is
-    /// writable if `access` lets anybody write; and whatever else reads or writes it in this process
-    /// does so in the knowledge that the device may do so at the same time. So no reference to it
-    /// lives while a peer may write it or a work request with a span of it is under way; that
+    /// writable if `access` lets anybody write; and whatever else reads or writes it in this
+    /// process does so in the knowledge that the device may do so at the same time. So no reference
+    /// to it lives while a peer may write it or a work request with a span of it is under way; that
     /// includes spans of an earlier region at the same addresses, whose key may be given out again.
     pub unsafe fn lend(
         domain: &ProtectionDomain,

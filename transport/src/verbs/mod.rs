@@ -2,15 +2,16 @@
 //!
 //! # Why it is opened at run time
 //!
-//! A program that links libibverbs does not start where that is not installed, and most machines have
-//! neither RDMA nor the library. So it is opened with `dlopen` when the first RDMA device is asked
-//! for; without it there is a [`LoadError`] that names the packages, and TCP works as ever. The
-//! crates that bind it (`rdma-sys`, `ibverbs-sys`) link it, and need libclang or cmake to build. We
-//! need two dozen functions and structures, whose layout rdma-core has kept since 2005 under symbol
-//! versions; they are declared in `raw`. What could go wrong with that, a layout that is not the
-//! header's, is tested: against the header with the C compiler where both are installed, and in
-//! `tests/verbs_layout` against `rdma-sys`, which is generated from the header. (That is a workspace
-//! of its own: a feature of this crate would make whoever asks for all features link libibverbs.)
+//! A program that links libibverbs does not start where that is not installed, and most machines
+//! have neither RDMA nor the library. So it is opened with `dlopen` when the first RDMA device is
+//! asked for; without it there is a [`LoadError`] that names the packages, and TCP works as ever.
+//! The crates that bind it (`rdma-sys`, `ibverbs-sys`) link it, and need libclang or cmake to
+//! build. We need two dozen functions and structures, whose layout rdma-core has kept since 2005
+//! under symbol versions; they are declared in `raw`. What could go wrong with that, a layout that
+//! is not the header's, is tested: against the header with the C compiler where both are installed,
+//! and in `tests/verbs_layout` against `rdma-sys`, which is generated from the header. (That is a
+//! workspace of its own: a feature of this crate would make whoever asks for all features link
+//! libibverbs.)
 //!
 //! # The objects
 //!
@@ -41,12 +42,12 @@
 //! # Why posting is safe
 //!
 //! A work request makes the device read or write memory later, when Rust's borrows have ended. The
-//! device checks each access against the memory regions of the queue pair's protection domain, and a
-//! region ends before its memory is freed. So no request, whatever spans it has, reaches memory
+//! device checks each access against the memory regions of the queue pair's protection domain, and
+//! a region ends before its memory is freed. So no request, whatever spans it has, reaches memory
 //! outside of regions. Memory inside of regions is never handed out by reference: owned memory is
 //! read and written by atomics only, and who lends memory vouches for its use
-//! ([`MemoryRegion::lend`]). A peer that knows a remote key can write into that region at any time and
-//! make nonsense of its bytes, but nothing else.
+//! ([`MemoryRegion::lend`]). A peer that knows a remote key can write into that region at any time
+//! and make nonsense of its bytes, but nothing else.
 //!
 //! # What was tested
 //!

@@ -365,7 +365,8 @@ impl QueuePair {
         Ok(())
     }
 
-    /// Puts requests into the send queue, in order, by one call of the driver for each 16. Without a lock or an allocation of ours.
+    /// Puts requests into the send queue, in order, by one call of the driver for each 16. Without
+    /// a lock or an allocation of ours.
     ///
     /// Memory of [`Payload::Registered`] may be read until the completion of the request, or of a
     /// later one; memory of [`Payload::Inline`] is free at once.

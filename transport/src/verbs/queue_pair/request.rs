@@ -107,8 +107,8 @@ impl SendList {
     }
 
     /// Fills the list with the first requests, at most [`BATCH`], and gives its start and how many
-    /// there are. The list points into itself and into what `from` borrows: it may be used as long as
-    /// neither has moved.
+    /// there are. The list points into itself and into what `from` borrows: it may be used as long
+    /// as neither has moved.
     pub(super) fn fill(&mut self, from: &[SendRequest<'_>]) -> (*mut ibv_send_wr, usize) {
         let count = from.len().min(BATCH);
         let first = self.requests.as_mut_ptr();

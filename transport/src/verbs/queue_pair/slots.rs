@@ -21,8 +21,8 @@ pub struct SendSlot {
 }
 
 impl SendSlots {
-    /// The places of a queue of `capacity` requests, of which every `every`th is signalled. Both are
-    /// at least 1, and `every` at most half of the capacity, so that a full queue always has a
+    /// The places of a queue of `capacity` requests, of which every `every`th is signalled. Both
+    /// are at least 1, and `every` at most half of the capacity, so that a full queue always has a
     /// completion to come that frees much of it.
     pub fn new(capacity: u32, every: u32) -> Self {
         let capacity = capacity.max(1);

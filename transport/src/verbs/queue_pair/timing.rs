@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 /// How long a sender waits for an acknowledgement before it sends again: 4.096 µs × 2^code
-/// (InfiniBand Architecture Specification, volume 1, section 9.9.2.1.1). Devices may wait up to four
-/// times as long, and have a least time of their own.
+/// (InfiniBand Architecture Specification, volume 1, section 9.9.2.1.1). Devices may wait up to
+/// four times as long, and have a least time of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AckTimeout(u8);
 

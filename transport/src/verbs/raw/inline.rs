@@ -1,5 +1,5 @@
-//! What `<infiniband/verbs.h>` defines as inline functions, which the library does not export: calls
-//! through the function table of a context.
+//! What `<infiniband/verbs.h>` defines as inline functions, which the library does not export:
+//! calls through the function table of a context.
 
 use std::ffi::c_int;
 
@@ -37,7 +37,8 @@ pub(crate) unsafe fn req_notify_cq(queue: *mut ibv_cq, solicited_only: bool) -> 
     }
 }
 
-/// `ibv_post_send`: 0 or an error number; then `bad` points to the first request that was not taken.
+/// `ibv_post_send`: 0 or an error number; then `bad` points to the first request that was not
+/// taken.
 ///
 /// # Safety
 /// The queue pair is alive; the list is well formed: every `next` and every list of `num_sge`
@@ -56,7 +57,8 @@ pub(crate) unsafe fn post_send(
     }
 }
 
-/// `ibv_post_recv`: 0 or an error number; then `bad` points to the first request that was not taken.
+/// `ibv_post_recv`: 0 or an error number; then `bad` points to the first request that was not
+/// taken.
 ///
 /// # Safety
 /// The queue pair is alive; the list is well formed: every `next` and every list of `num_sge`

@@ -1,8 +1,8 @@
 //! The structures and fields whose layout tests compare.
 
 /// Hands all structures to a macro: how much of the C structure is declared (`Whole`, `Start`, or
-/// `Growing`: all that older headers have), name, fields. `ibv_srq` is opaque; `ibv_send_wr_rdma` and
-/// `verbs_context` are measured apart.
+/// `Growing`: all that older headers have), name, fields. `ibv_srq` is opaque; `ibv_send_wr_rdma`
+/// and `verbs_context` are measured apart.
 macro_rules! with_structures {
     ($use:ident) => {
         $use! {

@@ -1,7 +1,7 @@
 //! Our declarations compared with `<infiniband/verbs.h>`: sizes, offsets, constants.
 //!
-//! The table of structures and fields in `layout_table`, with C's names, is measured by Rust and by the
-//! C compiler with the installed header. (`tests/verbs_layout` does the same with the crate
+//! The table of structures and fields in `layout_table`, with C's names, is measured by Rust and by
+//! the C compiler with the installed header. (`tests/verbs_layout` does the same with the crate
 //! `rdma-sys` in the compiler's place.)
 
 use std::fmt::Write;
@@ -92,7 +92,8 @@ fn ours() -> Vec<(String, usize)> {
 /// A C program that prints what the header says to each of our lines.
 fn program(lines: &[(String, usize)]) -> String {
     let mut text = String::from(
-        "#include <stdio.h>\n#include <stddef.h>\n#include <infiniband/verbs.h>\nint main(void) {\n",
+        "#include <stdio.h>\n#include <stddef.h>\n#include <infiniband/verbs.h>\n\
+         int main(void) {\n",
     );
     for (what, _) in lines {
         let expression = what

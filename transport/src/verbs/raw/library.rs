@@ -69,10 +69,7 @@ macro_rules! functions {
                             >(handle.need(library, stringify!($name), $version)?)
                         },
                     )*)*
-                    query_gid_table: handle.symbol("_ibv_query_gid_table", "IBVERBS_1.11").map(
-                        // SAFETY: as above.
-                        |found| unsafe { std::mem::transmute::<NonNull<c_void>, QueryGidTable>(found) },
-                    ),
+                    query_gid_table: handle.query_gid_table(),
                 })
             }
         }
@@ -167,6 +164,12 @@ impl Handle {
             symbol: name.to_owned(),
             version: version.to_owned(),
         })
+    }
+
+    fn query_gid_table(self) -> Option<QueryGidTable> {
+        let found = self.symbol("_ibv_query_gid_table", "IBVERBS_1.11")?;
+        // SAFETY: a function of this name and version has this signature, as in `Library::find`.
+        Some(unsafe { std::mem::transmute::<NonNull<c_void>, QueryGidTable>(found) })
     }
 
     /// The library still has the functions of its version 1.0, with other structures under the same
