@@ -51,7 +51,7 @@
 //!
 //! # What was tested
 //!
-//! Soft-RoCE only (rdma\_rxe of Linux 6.12, RoCE v2): `examples/verbs_pingpong.rs`. InfiniBand
+//! Soft-RoCE only (rdma\_rxe of Linux 6.12, RoCE v2): `examples/verbs_pingpong`. InfiniBand
 //! addresses are there, untested.
 mod address;
 mod channel;
