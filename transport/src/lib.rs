@@ -14,6 +14,7 @@
 //! | [`path`] | which local port takes which path through the fabric |
 //! | [`proto`] | our datagram protocol, without sockets and without a clock |
 //! | [`spray`] | UDP by that protocol, over many source ports |
+//! | [`verbs`] | RDMA devices: memory regions, queue pairs, completions |
 //! | [`router`] | one transport or the other, by peer |
 //!
 //! A [`Transport`] is driven by its owner: `post` the flows of an operation, `poll` until the
@@ -30,6 +31,7 @@ pub mod router;
 pub mod share;
 pub mod spray;
 pub mod tcp;
+pub mod verbs;
 pub mod wire;
 
 use std::io;

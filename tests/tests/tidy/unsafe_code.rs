@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("transport/src/tcp/", "bytes are received straight into the caller's buffers"),
     ("transport/tests/allocation.rs", "posts as the engine does"),
     ("transport/tests/processes.rs", "posts as the engine does"),
+    ("transport/src/verbs/", "calls of libibverbs; memory that a device reads and writes"),
     (
         "transport/tests/support/",
         "lends buffers and kernels to a transport as the engine does; an allocator that counts",
