@@ -91,8 +91,8 @@ pub enum TuningSource {
 /// Says who this rank is and how it talks, then joins.
 ///
 /// What is not said is taken from the environment: `ONEPATH_ALGORITHM`, `ONEPATH_TRANSPORT`,
-/// `ONEPATH_SUBFLOWS`, `ONEPATH_ENTROPY`, `ONEPATH_WAITING`, `ONEPATH_TUNING` (`measure`, `model` or a file),
-/// `ONEPATH_JOB_SECRET`, `ONEPATH_SOCKET_IFNAME`, `ONEPATH_SOCKET_FAMILY`,
+/// `ONEPATH_SUBFLOWS`, `ONEPATH_ENTROPY`, `ONEPATH_WAITING`, `ONEPATH_TUNING` (`measure`, `model`
+/// or a file), `ONEPATH_JOB_SECRET`, `ONEPATH_SOCKET_IFNAME`, `ONEPATH_SOCKET_FAMILY`,
 /// `ONEPATH_FLIGHT_RECORDS`.
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
@@ -302,19 +302,13 @@ impl Builder {
         if !world.contains(rank) {
             return Err(BuildError::RankOutOfRange { rank, world });
         }
-        let said = match self.subflows {
-            Some(subflows) => Some(subflows),
-            None => variable("ONEPATH_SUBFLOWS")?,
-        };
+        let said = said_or(self.subflows, "ONEPATH_SUBFLOWS")?;
         let subflows = said.unwrap_or(FAR_SUBFLOWS);
         if !(1..=MAX_SUBFLOWS).contains(&usize::from(subflows)) {
             return Err(BuildError::Subflows { subflows });
         }
         self.pinning.as_ref().map_or(Ok(()), Pinning::check)?;
-        let entropy = match self.entropy {
-            Some(entropy) => Some(entropy),
-            None => variable("ONEPATH_ENTROPY")?,
-        };
+        let entropy = said_or(self.entropy, "ONEPATH_ENTROPY")?;
         let operation_timeout = self.operation_timeout.unwrap_or(Duration::from_mins(10));
         let spray = SprayOptions {
             entropy: entropy.unwrap_or(self.spray.entropy),
@@ -336,35 +330,31 @@ impl Builder {
             world,
             rendezvous: self.rendezvous,
             hosted_elsewhere: self.hosted_elsewhere,
-            transport: match self.transport {
-                Some(transport) => transport,
-                None => variable("ONEPATH_TRANSPORT")?.unwrap_or_default(),
-            },
+            transport: said_or(self.transport, "ONEPATH_TRANSPORT")?.unwrap_or_default(),
             subflows,
             near_subflows: said.unwrap_or(NEAR_SUBFLOWS),
             pinning: self.pinning,
             spray,
-            waiting: match self.waiting {
-                Some(waiting) => waiting,
-                None => variable("ONEPATH_WAITING")?.unwrap_or_default(),
-            },
-            algorithm: match self.algorithm {
-                Some(algorithm) => Some(algorithm),
-                None => variable("ONEPATH_ALGORITHM")?,
-            },
+            waiting: said_or(self.waiting, "ONEPATH_WAITING")?.unwrap_or_default(),
+            algorithm: said_or(self.algorithm, "ONEPATH_ALGORITHM")?,
             tuning: self.tuning.unwrap_or_else(tuning_from_environment),
             trust,
             interfaces,
             silence: self.silence.unwrap_or(Duration::from_secs(10)),
             operation_timeout,
-            flight_records: match self.flight_records {
-                Some(folder) => Some(folder),
-                None => variable("ONEPATH_FLIGHT_RECORDS")?,
-            },
+            flight_records: said_or(self.flight_records, "ONEPATH_FLIGHT_RECORDS")?,
             late_warning: self.late_warning.unwrap_or(Duration::from_secs(10)),
             join_timeout: self.join_timeout.unwrap_or(Duration::from_mins(1)),
         })
     }
+}
+
+/// What was said in code, else what a variable of the environment says.
+fn said_or<T: FromStr>(said: Option<T>, name: &'static str) -> Result<Option<T>, BuildError>
+where
+    T::Err: std::fmt::Display,
+{
+    if said.is_some() { Ok(said) } else { variable(name) }
 }
 
 fn variable<T: FromStr>(name: &'static str) -> Result<Option<T>, BuildError>

@@ -18,7 +18,8 @@ pub const MAX_PATHS: usize = 256;
 /// Finds the paths from this rank to its peers.
 pub trait FindPaths: Send + Sync {
     /// Says which peers will be asked about, each with what it listens on (ports of TCP, or of UDP
-    /// for datagrams), so that all can be looked for at once; may block. Does nothing unless it is said how.
+    /// for datagrams), so that all can be looked for at once; may block. Does nothing unless it is
+    /// said how.
     fn expect(&self, _peers: &[(Rank, Vec<SocketAddr>)]) {}
 
     /// The paths to the rank that listens on `addresses`, best first. `peer` is its number in the

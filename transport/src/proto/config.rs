@@ -65,8 +65,8 @@ pub struct MtuConfig {
     pub most: u32,
 }
 
-/// The configuration of one connection; both ends have the same, but for what is their own business:
-/// entropies and policy.
+/// The configuration of one connection; both ends have the same, but for what is their own
+/// business: entropies and policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Config {
     /// Number of entropies, from 0.
@@ -102,8 +102,9 @@ pub struct Config {
     pub max_probe_timeout: Nanos,
     /// Packets of one entropy that overtake another before it counts as lost; grows by itself.
     pub reordering: u32,
-    /// Losses in a row, while other entropies deliver, after which the entropy of a lane is retired.
-    /// Policies that are free to choose avoid an entropy after its first loss, for some round trips.
+    /// Losses in a row, while other entropies deliver, after which the entropy of a lane is
+    /// retired. Policies that are free to choose avoid an entropy after its first loss, for some
+    /// round trips.
     pub losses_until_retired: u32,
     /// How long the entropy of a lane is retired the first time; doubles each time.
     pub probation: Nanos,

@@ -49,8 +49,8 @@ impl fmt::Display for Size {
     }
 }
 
-/// The schemes without option: the fabric as it is, the answer, and the two whose only difference is
-/// the choice of paths.
+/// The schemes without option: the fabric as it is, the answer, and the two whose only difference
+/// is the choice of paths.
 const QUICK: [Scheme; 4] = [Scheme::Ecmp, Scheme::Split, Scheme::SplitUdp, Scheme::Spray];
 
 /// A set of runs: every collective by every scheme under every condition, in every order, with

@@ -150,11 +150,17 @@ pub(crate) fn host(spec: &FabricSpec, host: Host) -> String {
     script
 }
 
+/// Packets that wait in a host for its own link. A network card takes no more than it can send and
+/// lets its host wait; the kernel does so for TCP alone (small queues), and would drop datagrams
+/// where no real host drops anything.
+const HOST_QUEUE_PACKETS: u32 = 1_000;
+
 /// The bounded queue of a device and the rate at which it is emptied.
 pub(crate) fn queue(script: &mut String, spec: &FabricSpec, device: &str, rate: Rate) {
     line!(script, "qdisc add dev {device} root handle 1: htb default 1");
     line!(script, "class add {}", class(spec, device, rate));
-    let packets = spec.queue_packets();
+    let in_host = device == HOST_DEVICE;
+    let packets = if in_host { HOST_QUEUE_PACKETS } else { spec.queue_packets() };
     line!(script, "qdisc add dev {device} parent 1:1 handle 10: pfifo limit {packets}");
 }
 

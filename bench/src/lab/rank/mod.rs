@@ -17,7 +17,7 @@ use std::time::Duration;
 use onepath_collectives::communicator::{
     BuildError, Builder, Pinning, TransportKind, TuningSource, Waiting,
 };
-use onepath_collectives::{CollectiveError, Communicator};
+use onepath_collectives::{CollectiveError, Communicator, Scope};
 use onepath_topology::{Bandwidth, Nanos, Rank, WorldSize};
 use onepath_transport::proto::congestion::{Marking, NsccConfig};
 use onepath_transport::proto::{CongestionConfig, MtuConfig};
@@ -45,6 +45,10 @@ const LINKS: u32 = 4;
 
 /// What the hosts themselves add to a round trip at most.
 const HOSTS_RTT: Nanos = Nanos::millis(2);
+
+/// The queuing delay that NSCC aims at, in round trips without queues. Processes that share cores
+/// answer later than network cards do: with one round trip, links run dry in between.
+const TARGET_RTTS: u64 = 2;
 
 /// Between two looks of a rank that has nothing to do but to serve the others.
 const LOOK: Duration = Duration::from_millis(1);
@@ -144,12 +148,11 @@ fn join(
         Wiring::Datagrams { entropy, entropies, pinned, .. } => {
             // As TCP does, they begin with the size that the links are known to carry.
             let size = task.mtu - IP_AND_UDP;
+            let base_rtt = base_rtt(task);
             let nscc = NsccConfig {
                 rate: Bandwidth(task.rate_bits as f64 / 8.0),
-                base_rtt: base_rtt(task),
-                target_queue_delay: std::env::var("TGT").ok().map(|t| {
-                    Nanos((t.parse::<f64>().unwrap() * base_rtt(task).get() as f64) as u64)
-                }),
+                base_rtt,
+                target_queue_delay: Some(Nanos(TARGET_RTTS * base_rtt.get())),
                 marking: Marking::Inferred,
             };
             let options = SprayOptions {
@@ -256,7 +259,7 @@ fn attend(
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
             // Whether others fail is theirs to say: this rank's own part is done.
-            Err(RecvTimeoutError::Timeout) => drop(communicator.scope(|scope| scope.progress())),
+            Err(RecvTimeoutError::Timeout) => drop(communicator.scope(Scope::progress)),
         }
     }
 }

@@ -47,8 +47,8 @@ pub trait CongestionControl: Debug + Send {
     /// Bytes of datagrams that may be in flight; at least one datagram.
     fn window(&self) -> u64;
 
-    /// What fills this host's link by itself, so that connections which send at the same time should
-    /// divide it; nothing if that is not known.
+    /// What fills this host's link by itself, so that connections which send at the same time
+    /// should divide it; nothing if that is not known.
     fn link_window(&self) -> Option<u64>;
 
     /// Learns how large datagrams are from now on.
