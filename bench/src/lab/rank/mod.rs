@@ -259,7 +259,9 @@ fn attend(
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
             // Whether others fail is theirs to say: this rank's own part is done.
-            Err(RecvTimeoutError::Timeout) => drop(communicator.scope(Scope::progress)),
+            Err(RecvTimeoutError::Timeout) => {
+                let _ = communicator.scope(|scope: &Scope<'_, '_>| scope.progress());
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ const RETRANSMITS: usize = 2;
 const PROBES: usize = 3;
 const UNACKED: usize = 24;
 const LAST_ACK_RECEIVED: usize = 56;
+const RTT: usize = 68;
+const RTT_DEVIATION: usize = 72;
 const BYTES_ACKED: usize = 120;
 const NOT_SENT: usize = 144;
 const END: usize = 148;
@@ -32,6 +34,8 @@ pub(super) struct KernelView {
     pub(super) silent: Nanos,
     /// Bytes acknowledged since the connection began.
     pub(super) bytes_acked: u64,
+    /// The time-out of the first repetition, without back-off: RFC 6298, section 2.
+    pub(super) timeout: Nanos,
 }
 
 impl KernelView {
@@ -62,6 +66,10 @@ impl KernelView {
             not_sent: u32::from_ne_bytes(array(info, NOT_SENT)),
             silent: Nanos::millis(u64::from(u32::from_ne_bytes(array(info, LAST_ACK_RECEIVED)))),
             bytes_acked: u64::from_ne_bytes(array(info, BYTES_ACKED)),
+            timeout: Nanos::micros(
+                u64::from(u32::from_ne_bytes(array(info, RTT)))
+                    + 4 * u64::from(u32::from_ne_bytes(array(info, RTT_DEVIATION))),
+            ),
         }
     }
 }

@@ -23,6 +23,8 @@ const MOST: Nanos = Nanos::secs(3);
 const UNKNOWN: Nanos = Nanos::millis(500);
 /// Doublings by back-off at most.
 const MOST_BACKOFF: u32 = 4;
+/// Time-outs of the kernel in which nothing was acknowledged, several repetitions included.
+const KERNEL_TIMEOUTS: u64 = 6;
 /// Acknowledged chunks after which a connection is trusted again.
 const TRUSTED_AFTER: u64 = 64;
 /// Without the kernel's view the second kind of evidence must last this many times longer.
@@ -101,9 +103,17 @@ impl Vital {
         Nanos(base.0 << self.backoff)
     }
 
+    /// How long the kernel may repeat itself in vain. A chunk may wait long behind others, so its
+    /// time says little of the path; the kernel's own round trips do not include that wait.
+    fn kernel_limit(&self, view: &KernelView) -> Nanos {
+        let least = 2 * LEAST.0;
+        let base = (KERNEL_TIMEOUTS * view.timeout.0).clamp(least, MOST.0) << self.backoff;
+        self.limit().min(Nanos(base))
+    }
+
     /// Whether it is worth asking the kernel.
     pub(super) fn is_quiet(&self, now: Nanos) -> bool {
-        now.since(self.progress).0 >= self.limit().0 / 4
+        now.since(self.progress).0 >= self.limit().0.min(LEAST.0) / 4
     }
 
     /// Judges a connection that has something to do. `peer_read` is when the peer was last seen
@@ -127,7 +137,9 @@ impl Vital {
             |limit: Nanos| silent >= limit && peer_read.since(self.progress).0 >= limit.0 / 2;
         let dead = match view {
             Some(view) if view.unacked > 0 => {
-                silent >= limit && view.silent >= limit && view.retransmits > 0
+                let past = |limit: Nanos| silent >= limit && view.silent >= limit;
+                (past(limit) && view.retransmits > 0)
+                    || (past(self.kernel_limit(&view)) && view.retransmits > 1)
             }
             Some(view) if view.not_sent > 0 => silent >= limit && view.probes > 1,
             Some(_) => swallowed(limit),
@@ -152,6 +164,7 @@ mod tests {
         not_sent: 0,
         silent: Nanos(0),
         bytes_acked: 0,
+        timeout: Nanos(0),
     };
 
     fn at(ms: u64) -> Nanos {
@@ -192,6 +205,18 @@ mod tests {
         assert_eq!(vital.judge(at(210), at(0), Some(view)), Verdict::Dead);
         let healed = KernelView { bytes_acked: 9, ..view };
         assert_eq!(vital.judge(at(220), at(0), Some(healed)), Verdict::Alive);
+    }
+
+    #[test]
+    fn repetitions_in_vain_convict_also_where_chunks_wait_long_behind_others() {
+        let mut slow = Vital::new(at(0), 0);
+        (0..100).for_each(|_| slow.sample(at(1_500)));
+        let view = KernelView { unacked: 4, retransmits: 2, timeout: at(100), ..DELIVERED };
+        let after = |ms| KernelView { silent: at(ms), ..view };
+        assert_ne!(slow.judge(at(590), at(0), Some(after(590))), Verdict::Dead);
+        assert_eq!(slow.judge(at(610), at(0), Some(after(610))), Verdict::Dead);
+        let once = KernelView { retransmits: 1, ..after(700) };
+        assert_ne!(slow.judge(at(700), at(0), Some(once)), Verdict::Dead);
     }
 
     #[test]
