@@ -22,7 +22,7 @@ readonly image_libraries=(libibverbs.so.1 librdmacm.so.1 libgcc_s.so.1)
 # A whole kernel package is 400 MB.
 readonly image_modules=(
     drivers/infiniband/core drivers/infiniband/sw/rxe net/ipv4/udp_tunnel.ko net/ipv6/ip6_udp_tunnel.ko
-    fs/configfs drivers/net/veth.ko drivers/net/dummy.ko drivers/virtio drivers/char/virtio_console.ko
+    fs/configfs drivers/net/veth.ko
     net/sched/sch_netem.ko net/sched/sch_tbf.ko crypto/crc32 lib/libcrc32c.ko
 )
 readonly image_triplet=x86_64-linux-gnu
@@ -48,6 +48,8 @@ Dir::Etc::SourceParts "/dev/null";
 Dir::State "$image_apt_dir";
 Dir::State::status "$image_apt_dir/status";
 Dir::Cache "$image_apt_dir";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
 APT::Architecture "amd64";
 APT::Architectures { "amd64"; };
 APT::Install-Recommends "false";
@@ -59,38 +61,38 @@ CONF
     image_apt apt-get update -qq
 }
 
-# With an empty list of installed packages apt names all that the given ones need.
-image_closure() {
-    image_apt apt-get install -qq --print-uris "$@" |
-        awk '{ split($2, part, "_"); print part[1] }'
-}
-
+# Fetches packages and all that they need into a folder, and prints the names of the files: with an
+# empty list of installed packages apt names them all. What is there already is not fetched again.
 image_download() {
-    local folder=$1
+    local folder=$1 names files
     shift
-    mkdir -p "$folder" && (cd -- "$folder" && image_apt apt-get download -qq "$@")
+    files=$(image_apt apt-get install -qq --print-uris "$@" | awk '{ print $2 }')
+    names=$(sed 's/_.*//' <<<"$files")
+    # shellcheck disable=SC2086
+    [[ -n $names ]] && mkdir -p "$folder" && (cd -- "$folder" && image_apt apt-get download -qq $names) &&
+        echo "$files"
 }
 
 image_user_space() {
-    local folder=$1 names file
-    names=$(image_closure "${image_packages[@]}") && [[ -n $names ]] || return 1
-    # shellcheck disable=SC2086
-    image_download "$folder/debs" $names || return 1
-    for file in "$folder"/debs/*.deb; do
-        dpkg-deb --fsys-tarfile "$file" |
-            tar -x -C "$folder/packages" --keep-directory-symlink \
+    local folder=$1 debs=$2 files file
+    files=$(image_download "$debs" "${image_packages[@]}") || return 1
+    echo "$files" >>"$folder/versions.part"
+    for file in $files; do
+        dpkg-deb --fsys-tarfile "$debs/$file" |
+            tar -x -C "$folder/packages" \
                 --exclude='./usr/share/*' --exclude='./usr/lib/systemd/*' || return 1
     done
 }
 
+# The package of the kernel alone: what it needs is for starting it from a disk.
 image_kernel_files() {
-    local folder=$1 package path wanted=(./boot/vmlinuz-* '*/modules.builtin*' '*/modules.order')
+    local folder=$1 debs=$2 package file path wanted=('./boot/vmlinuz-*' '*/modules.builtin*' '*/modules.order')
     package=$(image_apt apt-cache depends "$image_kernel" | awk '/Depends: linux-image/ { print $2; exit }')
-    [[ -n $package ]] || return 1
-    image_download "$folder/kernel-deb" "$package" || return 1
+    [[ -n $package ]] && (cd -- "$debs" && image_apt apt-get download -qq "$package") || return 1
+    file=$(cd -- "$debs" && find . -name "${package}_*.deb" | sort -V | tail -n 1)
+    echo "${file#./}" >>"$folder/versions.part"
     for path in "${image_modules[@]}"; do wanted+=("*/kernel/$path*"); done
-    mkdir -p "$folder/kernel"
-    dpkg-deb --fsys-tarfile "$folder"/kernel-deb/*.deb |
+    dpkg-deb --fsys-tarfile "$debs/$file" |
         tar -x -C "$folder/kernel" --wildcards "${wanted[@]}" || return 1
     # Busybox's modprobe reads no compressed modules.
     find "$folder/kernel" -name '*.ko.xz' -exec xz -d {} + &&
@@ -157,8 +159,7 @@ image_root() {
         cp -- "$libraries"/libibverbs/librxe-rdmav*.so "$root/usr/lib/$image_triplet/libibverbs/" || return 1
     echo 'driver rxe' >"$root/etc/libibverbs.d/rxe.driver"
     echo 'root:x:0:0:root:/root:/bin/bash' >"$root/etc/passwd"
-    cp -r -- "$folder"/kernel/usr/lib/modules "$root/usr/lib/" 2>/dev/null ||
-        cp -r -- "$folder"/kernel/lib/modules "$root/usr/lib/" || return 1
+    cp -r -- "$folder/kernel/usr/lib/modules" "$root/usr/lib/" || return 1
     "$root/usr/bin/busybox" depmod -b "$root" "$(ls "$root/usr/lib/modules")"
 }
 
@@ -168,19 +169,18 @@ image_pack() {
 }
 
 image_make() {
-    local folder=$1 cache=$2 path
+    local folder=$1 cache=$2
     image_apt_setup "$cache/apt" || { echo "Debian's package lists cannot be fetched" >&2; return 1; }
-    mkdir -p "$folder/packages"
-    # Where /bin and /lib are links, so that packages unpack into /usr whatever they name.
-    mkdir -p "$folder"/packages/usr/{bin,sbin,lib,lib64}
-    for path in bin sbin lib lib64; do ln -s "usr/$path" "$folder/packages/$path"; done
-    image_user_space "$folder" || { echo "the guest's packages cannot be fetched or unpacked" >&2; return 1; }
-    image_kernel_files "$folder" || { echo "the guest's kernel cannot be fetched or unpacked" >&2; return 1; }
+    mkdir -p "$folder"/{packages,kernel}
+    image_user_space "$folder" "$cache/debs" ||
+        { echo "the guest's packages cannot be fetched or unpacked" >&2; return 1; }
+    image_kernel_files "$folder" "$cache/debs" ||
+        { echo "the guest's kernel cannot be fetched or unpacked" >&2; return 1; }
     image_vmlinux "$folder"/kernel/boot/vmlinuz-* "$folder/vmlinux" || return 1
     image_root "$folder" || { echo "the guest's root folder cannot be put together" >&2; return 1; }
     image_pack "$folder/root" >"$folder/base.cpio" || return 1
-    (cd -- "$folder" && ls debs kernel-deb | grep '\.deb$') >"$folder/versions"
-    rm -rf -- "$folder"/{debs,kernel-deb,kernel,packages}
+    rm -rf -- "$folder"/{kernel,packages}
+    mv -- "$folder/versions.part" "$folder/versions"
 }
 
 image_build() {
