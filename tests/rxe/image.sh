@@ -157,6 +157,10 @@ image_root() {
     done
     cp -L -- "$libraries/ld-linux-x86-64.so.2" "$root/usr/lib64/" &&
         cp -- "$libraries"/libibverbs/librxe-rdmav*.so "$root/usr/lib/$image_triplet/libibverbs/" || return 1
+    # Not over iproute2, bash and ping, which can do more.
+    for path in $("$root/usr/bin/busybox" --list); do
+        [[ -e $root/usr/bin/$path ]] || ln -s busybox "$root/usr/bin/$path"
+    done
     echo 'driver rxe' >"$root/etc/libibverbs.d/rxe.driver"
     echo 'root:x:0:0:root:/root:/bin/bash' >"$root/etc/passwd"
     cp -r -- "$folder/kernel/usr/lib/modules" "$root/usr/lib/" || return 1
