@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Installs Debian packages, for scripts that need programs which may be missing (sourced).
 
 # packages COMMAND:PACKAGE...   installs each package whose command is missing, or says which it needs

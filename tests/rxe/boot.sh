@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # the settings of tests/rxe/run
 # Starts the machine and waits for its end (sourced by tests/rxe/run).
 #
 #   boot IMAGE EXTRA FOLDER    IMAGE/{vmlinux,base.cpio}, EXTRA a second archive; leaves in FOLDER
@@ -15,7 +17,7 @@ boot_qemu() {
     case $accelerator in
         kvm) cpu=(-accel kvm -cpu max -smp 2) ;;
         virtual) cpu=(-accel tcg -cpu qemu64 -icount "shift=$shift_bits,sleep=off") ;;
-        real) cpu=(-accel tcg,thread=multi -cpu qemu64 -smp 2) ;;
+        real) cpu=(-accel tcg -cpu qemu64 -smp 2) ;;
     esac
     : >"$folder/status"
     exec qemu-system-x86_64 -M q35 "${cpu[@]}" -m "$memory_mib" -nodefaults -no-user-config \
@@ -80,7 +82,7 @@ boot_one() {
         [[ -z $saved ]] || stty "$saved"
         return
     fi
-    (boot_qemu "$accelerator" "$image" "$initrd" "$folder") </dev/null &
+    (boot_qemu "$accelerator" "$image" "$initrd" "$folder") </dev/null 2>"$folder/qemu" &
     boot_pid=$!
     boot_wait "$folder" "$ready_s"
 }

@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # the settings of tests/rxe/run
 # Puts together what a run brings into the machine, as an archive on top of the image's: its first
 # process, `fabric`, the plan, programs and their libraries (sourced by tests/rxe/run).
 #

@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # the settings of tests/rxe/run
 # Builds the machine's image from Debian packages: a kernel that qemu starts without decompressing
 # it, and an initramfs with the modules and programs below (sourced by tests/rxe/run).
 #
@@ -67,7 +69,7 @@ image_download() {
     local folder=$1 names files
     shift
     files=$(image_apt apt-get install -qq --print-uris "$@" | awk '{ print $2 }')
-    names=$(sed 's/_.*//' <<<"$files")
+    names=$(cut -d _ -f 1 <<<"$files")
     # shellcheck disable=SC2086
     [[ -n $names ]] && mkdir -p "$folder" && (cd -- "$folder" && image_apt apt-get download -qq $names) &&
         echo "$files"
