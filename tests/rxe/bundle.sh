@@ -10,6 +10,8 @@
 
 bundle_bring() {
     local root=$1 file=$2 name to
+    # shellcheck disable=SC2034 # read by image_libraries_of
+    local image_has=("$image/root")
     [[ -r $file && -f $file ]] || { echo "there is no program or file '$file'" >&2; return 1; }
     name=$(basename -- "$file")
     to=$root/guest/bin/$name
@@ -25,7 +27,7 @@ bundle_bring() {
         # Debug information can be many times the rest.
         strip --strip-debug "$to" 2>/dev/null
         chmod +x "$to"
-        image_has=("$image/root") image_libraries_of "$root" "$file" \
+        image_libraries_of "$root" "$file" \
             "/usr/lib/$image_triplet" "/lib/$image_triplet" /usr/lib64 /lib64 || return 1
     fi
 }
