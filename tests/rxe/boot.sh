@@ -103,9 +103,11 @@ boot() {
     [[ $acceleration == tcg ]] || kvm=$(boot_kvm_verdict)
     if [[ $kvm != no && $mode != shell ]]; then
         say "starting, with KVM"
-        if boot_one kvm "$boot_ready_s" "$image" "$initrd" "$folder" || boot_ready "$folder"; then
+        local code=0
+        boot_one kvm "$boot_ready_s" "$image" "$initrd" "$folder" || code=1
+        if boot_ready "$folder"; then
             boot_kvm_verdict yes
-            return
+            return "$code"
         fi
         say "KVM does not run a guest here: emulating"
         boot_kvm_verdict no
