@@ -69,9 +69,13 @@ pub(super) struct Parcel {
     pub(super) told: bool,
 }
 
-/// Bytes queued on each set of links: paths of peers below one leaf are the same.
+/// Bytes of all peers together that are under way on each path and not acknowledged: paths of one
+/// number share this rank's uplink.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Loads(pub(super) Vec<usize>);
+
+/// A path with less than this under way has room for chunks of others.
+const IDLE_BELOW: usize = 128 << 10;
 
 /// The queue of one path.
 #[derive(Debug, Default)]
@@ -129,25 +133,18 @@ impl Deal {
     }
 
     /// Appends chunks for one path.
-    pub(super) fn push(&mut self, lane: usize, segment: Segment, loads: &mut Loads) {
+    pub(super) fn push(&mut self, lane: usize, segment: Segment) {
         let lane = &mut self.lanes[lane];
         lane.queue.push_back(segment);
         lane.bytes += segment.bytes();
-        loads.0[lane.links] += segment.bytes();
     }
 
     /// The lane has lost its connection: what waits in it may take any path, what was under way
     /// (`parcels`) is sent again.
-    pub(super) fn bury(
-        &mut self,
-        lane: usize,
-        parcels: impl Iterator<Item = Parcel>,
-        loads: &mut Loads,
-    ) {
+    pub(super) fn bury(&mut self, lane: usize, parcels: impl Iterator<Item = Parcel>) {
         let lane = &mut self.lanes[lane];
         lane.open = false;
         lane.rate = 0;
-        loads.0[lane.links] -= lane.bytes;
         lane.bytes = 0;
         self.any.extend(lane.queue.drain(..));
         self.any.make_contiguous().sort_by_key(|segment| (segment.order, segment.offset));
@@ -162,7 +159,7 @@ impl Deal {
         lane: usize,
         behind: Option<Order>,
         table: &FlowTable,
-        loads: &mut Loads,
+        loads: &Loads,
     ) -> Option<Parcel> {
         let (from, order, chunk) = self.candidate(lane, table, loads)?;
         if behind.is_some_and(|largest| order < largest) {
@@ -180,18 +177,17 @@ impl Deal {
         if segment.offset == segment.end {
             queue.pop_front();
         }
-        if let Some((bytes, links)) = share {
+        if let Some(bytes) = share {
             *bytes -= chunk.length();
-            loads.0[links] -= chunk.length();
         }
         let taken = matches!(from, From::Other(_));
         let origin = if taken { Origin::Taken } else { Origin::Fresh };
         Some(Parcel { chunk, order, origin, eager, copy: None, told: false })
     }
 
-    fn queue(&mut self, lane: usize) -> (&mut VecDeque<Segment>, Option<(&mut usize, usize)>) {
+    fn queue(&mut self, lane: usize) -> (&mut VecDeque<Segment>, Option<&mut usize>) {
         let lane = &mut self.lanes[lane];
-        (&mut lane.queue, Some((&mut lane.bytes, lane.links)))
+        (&mut lane.queue, Some(&mut lane.bytes))
     }
 
     /// The smallest chunk that may go: to be sent again, of the own queue, for any path; if there
@@ -211,22 +207,24 @@ impl Deal {
         let own = open(From::Own, &self.lanes[lane].queue);
         let any = open(From::Any, &self.any);
         let first = [again, own, any].into_iter().flatten().min_by_key(|&(_, order, _)| order);
-        if first.is_some() || self.lanes[lane].bytes > 0 || self.sharing == Sharing::Static {
+        if first.is_some() || self.sharing == Sharing::Static {
             return first;
         }
-        // Its links are wanted for other peers: the assignment counts on them.
-        if loads.0[self.lanes[lane].links] > 0 {
-            return None;
-        }
-        let victim = self.latest(lane)?;
-        open(From::Other(victim), &self.lanes[victim].queue)
+        // Of the other lanes with a chunk that may go, the one that would be the last to finish.
+        let time = |lane: &Lane| lane.bytes as u64 / (lane.rate / 1_024 + 1);
+        let others =
+            (0..self.lanes.len()).filter(|&at| at != lane && self.has_room(lane, at, loads));
+        let open = others.filter_map(|at| open(From::Other(at), &self.lanes[at].queue));
+        open.max_by_key(|&(from, ..)| match from {
+            From::Other(at) => (time(&self.lanes[at]), self.lanes[at].bytes),
+            _ => (0, 0),
+        })
     }
 
-    /// The other lane that would be the last to finish.
-    fn latest(&self, lane: usize) -> Option<usize> {
-        let time = |lane: &Lane| lane.bytes as u64 / (lane.rate / 1_024 + 1);
-        let others = self.lanes.iter().enumerate();
-        let others = others.filter(|&(at, other)| at != lane && other.bytes > 0);
-        others.max_by_key(|&(_, other)| (time(other), other.bytes)).map(|(at, _)| at)
+    /// Whether a lane's path may carry a chunk of another's, with all that it carries to other peers:
+    /// it is idle, or much less busy. Else the assignment counts on it.
+    fn has_room(&self, lane: usize, other: usize, loads: &Loads) -> bool {
+        let [here, there] = [lane, other].map(|lane| loads.0[self.lanes[lane].links]);
+        here < IDLE_BELOW || 2 * here < there
     }
 }

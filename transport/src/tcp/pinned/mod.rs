@@ -48,7 +48,7 @@ mod vital;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use onepath_topology::fabric::{LeafId, PathId};
+use onepath_topology::fabric::PathId;
 use onepath_topology::{Nanos, Rank, WorldSize};
 use rustix::event::{PollFd, Timespec, poll};
 
@@ -113,10 +113,8 @@ impl PinnedTransport {
         options: PinnedOptions,
         connector: Box<dyn Connector>,
     ) -> Result<Self, OptionError> {
-        let mut links: Vec<(LeafId, PathId)> = peers
-            .iter()
-            .flat_map(|peer| peer.paths.paths.iter().map(|path| (peer.paths.leaf, path.path)))
-            .collect();
+        let paths = peers.iter().flat_map(|peer| &peer.paths.paths);
+        let mut links: Vec<PathId> = paths.map(|path| path.path).collect();
         links.sort_unstable();
         links.dedup();
         let mut commons = Commons {
@@ -251,13 +249,9 @@ fn ready(socket: &socket2::Socket) -> Result<(), OptionError> {
 }
 
 /// A peer with the connections that are there from the start.
-fn join(
-    peer: PinnedPeer,
-    links: &[(LeafId, PathId)],
-    commons: &mut Commons,
-) -> Result<Peer, OptionError> {
+fn join(peer: PinnedPeer, links: &[PathId], commons: &mut Commons) -> Result<Peer, OptionError> {
     let PinnedPeer { rank, paths: PeerPaths { leaf, paths }, outgoing, incoming } = peer;
-    let place = |path: &PathPorts| links.binary_search(&(leaf, path.path)).unwrap_or_default();
+    let place = |path: &PathPorts| links.binary_search(&path.path).unwrap_or_default();
     let deal = Deal::new(paths.iter().map(place), commons.options.sharing);
     let mut peer = Peer::new(rank, leaf, paths, deal);
     for (lane, socket) in outgoing.into_iter().enumerate().take(peer.paths.len()) {
@@ -330,7 +324,7 @@ impl Transport for PinnedTransport {
                 let end = share.offset + share.length;
                 let segment = Segment { slot, order, offset, end, eager };
                 match peer.lane(share.path) {
-                    Some(lane) => peer.deal.push(lane, segment, &mut self.commons.loads),
+                    Some(lane) => peer.deal.push(lane, segment),
                     None => peer.deal.push_any(segment),
                 }
                 offset = end;

@@ -52,6 +52,13 @@ pub(super) struct Work<'a> {
     pub(super) now: Nanos,
 }
 
+impl Work<'_> {
+    /// Bytes under way on the path of this connection, to all peers.
+    fn under_way(&mut self) -> &mut usize {
+        &mut self.loads.0[self.deal.lanes[self.lane].links]
+    }
+}
+
 #[derive(Debug)]
 struct Unacked {
     parcel: Parcel,
@@ -157,6 +164,11 @@ impl Outgoing {
         self.probe = self.unacked.is_empty();
     }
 
+    /// Bytes under way that are not acknowledged.
+    pub(super) fn unacked_bytes(&self) -> usize {
+        self.unacked_bytes
+    }
+
     /// Bytes acknowledged since this was last called.
     pub(super) fn take_recent(&mut self) -> u64 {
         std::mem::take(&mut self.recent)
@@ -218,6 +230,7 @@ impl Outgoing {
             let Some(Unacked { parcel, left }) = self.unacked.pop_front() else { return };
             self.acknowledged += 1;
             self.unacked_bytes -= parcel.chunk.length();
+            *work.under_way() -= parcel.chunk.length();
             self.recent += parcel.chunk.length() as u64;
             if let Some(left) = left {
                 self.vital.sample(work.now.since(left));
@@ -287,6 +300,7 @@ impl Outgoing {
             let parcel = if full { None } else { Self::next(behind, work) };
             let Some(parcel) = parcel else { return };
             bytes += parcel.chunk.length();
+            *work.under_way() += parcel.chunk.length();
             self.send(parcel, work.now);
         }
     }

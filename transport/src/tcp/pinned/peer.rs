@@ -241,7 +241,8 @@ impl Peer {
         path.backoff = outgoing.next_backoff();
         path.replacing = Some(Replacing::new(cause, commons.now));
         self.lost.push(outgoing.index);
-        self.deal.bury(lane, outgoing.bury(), &mut commons.loads);
+        commons.loads.0[self.deal.lanes[lane].links] -= outgoing.unacked_bytes();
+        self.deal.bury(lane, outgoing.bury());
         let any = self.outgoing.iter().any(Option::is_some);
         self.left = cause == PathDeath::Closed && !any;
         self.recount(commons);
