@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn the_plans_that_come_with_the_program_are_right() {
         for (text, most) in [
-            (include_str!("../../../plans/lab-small.toml"), 10),
+            (include_str!("../../../plans/lab-small.toml"), 20),
             (include_str!("../../../plans/lab-quick.toml"), 100),
             (include_str!("../../../plans/lab-full.toml"), 1000),
         ] {

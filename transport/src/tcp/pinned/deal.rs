@@ -74,8 +74,9 @@ pub(super) struct Parcel {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Loads(pub(super) Vec<usize>);
 
-/// A path with less than this under way has room for chunks of others.
-const IDLE_BELOW: usize = 128 << 10;
+/// Only from a path with so much under way are chunks taken: with less, it waits for gates and not
+/// for its links.
+const BUSY_FROM: usize = 128 << 10;
 
 /// The queue of one path.
 #[derive(Debug, Default)]
@@ -221,10 +222,10 @@ impl Deal {
         })
     }
 
-    /// Whether a lane's path may carry a chunk of another's, with all that it carries to other peers:
-    /// it is idle, or much less busy. Else the assignment counts on it.
+    /// Whether a lane's path may carry a chunk of another's: the other one is busy, and it is much
+    /// less so, with all that either carries to other peers. Else the assignment counts on it.
     fn has_room(&self, lane: usize, other: usize, loads: &Loads) -> bool {
         let [here, there] = [lane, other].map(|lane| loads.0[self.lanes[lane].links]);
-        here < IDLE_BELOW || 2 * here < there
+        there >= BUSY_FROM && 2 * here < there
     }
 }
