@@ -59,8 +59,8 @@ fn random_sequences_of_calls_over_datagrams_are_right() {
 }
 
 #[test]
-fn a_split_needs_as_many_ports_as_paths_and_a_sprayer_all_of_them() {
-    for ((name, adjust), expected) in WAYS.into_iter().skip(1).zip([3, 16]) {
+fn a_split_needs_no_more_ports_than_paths_and_a_sprayer_all_of_them() {
+    for ((name, adjust), expected) in WAYS.into_iter().skip(1).zip([1..=3, 16..=16]) {
         let counts = world(name, 4, adjust).run(|seat| {
             seat.communicator.set_algorithm(Some(Algorithm::Direct));
             let mut buffer = vec![1_u8; 12 << 20];
@@ -69,7 +69,7 @@ fn a_split_needs_as_many_ports_as_paths_and_a_sprayer_all_of_them() {
             seat.communicator.datagram_counts()
         });
         for count in counts.into_iter().flatten() {
-            assert_eq!(count.ports_used, expected, "{name}: {count:?}");
+            assert!(expected.contains(&count.ports_used), "{name}: {count:?}");
             assert!(count.stats.data_bytes >= 6 << 20, "{name}: {count:?}");
         }
     }

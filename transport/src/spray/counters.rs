@@ -14,7 +14,8 @@ pub struct SprayCount {
     pub peer: Rank,
     /// What the protocol counts.
     pub stats: Stats,
-    /// Source ports that carried at least one datagram to it: the subflows that were needed.
+    /// Source ports that carried data to it: the subflows that were needed. (Acknowledgements take
+    /// all ports in turn.)
     pub ports_used: u64,
 }
 

@@ -85,7 +85,7 @@ pub(super) struct Peer {
     troubles: u64,
     troubled: u8,
     pub(super) cell: Arc<Cell>,
-    /// By entropy: whether it carried anything; and how many did.
+    /// By entropy: whether it carried data; and how many did.
     used: Box<[bool]>,
     ports_used: u64,
     /// Something was counted since the counters were shown.
@@ -473,7 +473,9 @@ impl Peer {
         let header_bytes = self.connection.seal(&transmit.packet, bytes, &mut header);
         let at = usize::from(transmit.entropy.0) % self.sockets.len();
         let socket = self.sockets[at];
-        self.ports_used += u64::from(!std::mem::replace(&mut self.used[at], true));
+        if transmit.piece.is_some() {
+            self.ports_used += u64::from(!std::mem::replace(&mut self.used[at], true));
+        }
         self.uncounted = true;
         batch.push(socket, self.index, Datagram { header, header_bytes, payload });
     }

@@ -4,7 +4,7 @@ use super::svg::{Anchor, Svg, short};
 use crate::lab::fabric::{FabricSpec, Link, Traffic};
 
 const FIELD: (f64, f64) = (46.0, 20.0);
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 78.0;
 const TOP: f64 = 34.0;
 const MOST_WIDTH: f64 = 330.0;
 
@@ -52,7 +52,7 @@ pub(super) fn draw(spec: &FabricSpec, traffic: &Traffic) -> String {
             let title = format!("{name}, spine {spine}: {bytes} bytes, {load:.3} of the mean");
             svg.rect(at, (field, FIELD.1), &style, &title);
             if field >= 30.0 {
-                let class = if load > DARKEST * 0.55 { "light" } else { "note" };
+                let class = if load > DARKEST * 0.4 { "light" } else { "note" };
                 let middle = (at.0 + field / 2.0, y + 14.0);
                 svg.text(middle, Anchor::Middle, class, &format!("{load:.2}"));
             }

@@ -142,13 +142,14 @@ fn section(page: &mut String, contest: &[&Measured]) {
 fn card(page: &mut String, one: &Measured) {
     let (row, samples) = (&one.row, &one.samples);
     put!(page, "<div class=\"card\"><h4>{}</h4>", escape(&row.cell.scheme));
+    let losses = row.losses().map_or_else(String::new, |counts| {
+        format!(" {} retransmits, {} out of order,", counts.retransmits, counts.out_of_order)
+    });
     put!(
         page,
-        "<p>seed {}: {}; {} retransmits, {} out of order, idle {:.0}%{}</p><div>",
+        "<p>seed {}: {};{losses} idle {:.0}%{}</p><div>",
         row.cell.seed,
         escape(&row.summary()),
-        row.counts.retransmits,
-        row.counts.out_of_order,
         row.idle * 100.0,
         if row.cpu_bound { ", <b>CPU-bound</b>" } else { "" }
     );

@@ -6,7 +6,7 @@ use crate::lab::fabric::{FabricSpec, Link, Snapshot, Spine};
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 190.0;
 const LEFT: f64 = 44.0;
-const RIGHT: f64 = 62.0;
+const RIGHT: f64 = 86.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 28.0;
 
