@@ -1,5 +1,6 @@
 //! Failures are found by callers that never wait.
 
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use onepath_collectives::{CollectiveError, Communicator, ReduceOp};
@@ -49,9 +50,12 @@ fn a_time_out_is_found_by_a_rank_that_only_tests_its_call() {
 #[test]
 fn an_abort_is_found_by_a_rank_that_only_makes_progress() {
     for transport in TRANSPORTS {
-        let errors = World::new("abort while computing", 3, transport).run(|seat| {
+        // A rank may leave the barrier while others are still in it, whom the abort would find there.
+        let all_left = Arc::new(Barrier::new(3));
+        let errors = World::new("abort while computing", 3, transport).run(move |seat| {
             let communicator = &seat.communicator;
             communicator.barrier().expect("all ranks are there");
+            all_left.wait();
             if communicator.rank() == ODD {
                 communicator.abort();
             }

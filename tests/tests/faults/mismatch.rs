@@ -1,5 +1,6 @@
 //! Ranks that make different calls.
 
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use onepath_collectives::communicator::TransportKind;
@@ -76,11 +77,14 @@ const DIFFERENCES: [Difference; 7] = [
 /// makes one of them, and is told by another, or not.
 fn check(transport: TransportKind, ranks: usize, difference: &Difference) {
     let (odd, usual) = (difference.odd, difference.usual);
-    let errors = World::new(odd.1, ranks, transport).run(|seat| {
+    // A rank may leave a barrier while others are still in it, whom a mismatch would find there.
+    let all_left = Arc::new(Barrier::new(ranks));
+    let errors = World::new(odd.1, ranks, transport).run(move |seat| {
         let communicator = &seat.communicator;
         for _ in 0..3 {
             communicator.barrier().expect("all ranks are there");
         }
+        all_left.wait();
         communicator.set_algorithm(Some(Algorithm::Ring));
         let is_odd = communicator.rank() == Rank::new(1);
         let call = if is_odd { odd.0 } else { usual.0 };
