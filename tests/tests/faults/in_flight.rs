@@ -50,7 +50,7 @@ fn a_time_out_is_found_by_a_rank_that_only_tests_its_call() {
 #[test]
 fn an_abort_is_found_by_a_rank_that_only_makes_progress() {
     for transport in TRANSPORTS {
-        // A rank may leave the barrier while others are still in it, whom the abort would find there.
+        // A rank may leave the barrier while others are in it, who would find the abort there.
         let all_left = Arc::new(Barrier::new(3));
         let errors = World::new("abort while computing", 3, transport).run(move |seat| {
             let communicator = &seat.communicator;
