@@ -12,6 +12,7 @@
 //! | [`tcp`] | several TCP subflows to each peer |
 //! | [`local`] | shared memory between the ranks of one host |
 //! | [`path`] | which local port takes which path through the fabric |
+//! | `poll_set` | the memory of sets of descriptors that are waited for |
 //! | [`proto`] | our datagram protocol, without sockets and without a clock |
 //! | [`spray`] | UDP by that protocol, over many source ports |
 //! | [`verbs`] | RDMA devices: memory regions, queue pairs, completions |
@@ -26,6 +27,7 @@ pub mod flow;
 pub mod local;
 pub mod path;
 pub mod plan;
+mod poll_set;
 pub mod proto;
 pub mod router;
 pub mod share;

@@ -228,7 +228,7 @@ fn black_hole(ports: &str) {
 }
 
 #[test]
-#[ignore = "needs a network namespace of its own"]
+#[ignore = "needs a network namespace of its own: tests/run --only black-holes"]
 fn a_path_that_the_network_swallows_is_found_and_replaced_even_if_it_is_the_only_one() {
     for (paths, ports) in [(1, "40100"), (4, "40102")] {
         black_hole(ports);
@@ -245,7 +245,7 @@ fn a_path_that_the_network_swallows_is_found_and_replaced_even_if_it_is_the_only
 }
 
 #[test]
-#[ignore = "needs a network namespace of its own"]
+#[ignore = "needs a network namespace of its own: tests/run --only black-holes"]
 fn a_network_that_swallows_all_paths_ends_in_an_error_that_names_the_rank() {
     black_hole("40100-40103");
     let wiring = Wiring { ports: port, replaces: false, ..Wiring::new(PATHS, Sharing::Static) };

@@ -73,7 +73,7 @@ fn address_from(text: &str) -> SegmentAddress {
 }
 
 #[test]
-#[ignore = "the other process of the test below"]
+#[ignore = "the other process of the test below, which starts it"]
 fn the_other_process() {
     let segment = segment();
     let host = HostId::of_this_process().expect("/proc is mounted");

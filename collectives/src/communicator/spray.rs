@@ -27,11 +27,7 @@ pub(super) fn connect(
     let listens = group.cards[me.index()].addresses.first();
     let ip = listens.ok_or(BuildError::Missing { what: "address of this rank" })?.ip();
     let port = ReceivePort::bind(ip, options.spray.receive_bytes)?;
-    let mine = Hello {
-        address: port.address(),
-        entropies: options.spray.entropies,
-        receive_bytes: port.receive_bytes(),
-    };
+    let mine = Hello { address: port.address(), receive_bytes: port.receive_bytes() };
     for (rank, sockets) in connections {
         let rank = *rank;
         tell(group, sockets, &mine).map_err(|source| BuildError::SprayExchange { rank, source })?;

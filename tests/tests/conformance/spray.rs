@@ -68,6 +68,10 @@ fn a_split_needs_no_more_ports_than_paths_and_a_sprayer_all_of_them() {
             assert!(buffer.iter().all(|&byte| byte == 4));
             seat.communicator.datagram_counts()
         });
+        for counts in &counts {
+            let ports: Vec<u64> = counts.iter().map(|count| count.ports_used).collect();
+            println!("{name}: ports used to each peer {ports:?}");
+        }
         for count in counts.into_iter().flatten() {
             assert!(expected.contains(&count.ports_used), "{name}: {count:?}");
             assert!(count.stats.data_bytes >= 6 << 20, "{name}: {count:?}");

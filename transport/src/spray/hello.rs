@@ -6,7 +6,7 @@
 //! | 0..4 | magic | "OPSP" |
 //! | 4 | version | [`PROTOCOL_VERSION`] |
 //! | 5 | family | 4 or 6 |
-//! | 6..8 | entropies | how many sockets the rank sends from |
+//! | 6..8 | | zero |
 //! | 8..12 | room | bytes of its receiving socket's buffer |
 //! | 12..14 | port | where it receives |
 //! | 14..16 | | zero |
@@ -15,8 +15,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::proto::packet::PROTOCOL_VERSION;
-
-use super::options::MAX_SOCKETS;
 
 /// Bytes of an encoded [`Hello`].
 pub const HELLO_BYTES: usize = 32;
@@ -28,8 +26,6 @@ const MAGIC: [u8; 4] = *b"OPSP";
 pub struct Hello {
     /// The receiving socket. Scopes of link-local addresses are for the receiver to add.
     pub address: SocketAddr,
-    /// Sockets that the rank sends from, 1 to [`MAX_SOCKETS`].
-    pub entropies: u16,
     /// Bytes that its receiving socket keeps, for all its peers together.
     pub receive_bytes: u32,
 }
@@ -55,11 +51,13 @@ pub enum HelloError {
         /// The family.
         found: u8,
     },
-    /// No sockets, or too many.
-    #[error("entropies {found} is out of range: it must be from 1 to {MAX_SOCKETS}")]
-    Entropies {
-        /// The number.
-        found: u16,
+    /// Something where nothing is defined.
+    #[error("byte {at} is {found}: it must be zero")]
+    Reserved {
+        /// Its place.
+        at: usize,
+        /// Its value.
+        found: u8,
     },
     /// No port.
     #[error("port 0 receives nothing: it must be from 1 to 65535")]
@@ -72,7 +70,6 @@ impl Hello {
         let mut out = [0; HELLO_BYTES];
         out[..4].copy_from_slice(&MAGIC);
         out[4] = PROTOCOL_VERSION;
-        out[6..8].copy_from_slice(&self.entropies.to_le_bytes());
         out[8..12].copy_from_slice(&self.receive_bytes.to_le_bytes());
         out[12..14].copy_from_slice(&self.address.port().to_le_bytes());
         match self.address.ip() {
@@ -104,16 +101,15 @@ impl Hello {
             6 => Ipv6Addr::from(ip).into(),
             found => return Err(HelloError::Family { found }),
         };
-        let entropies = u16::from_le_bytes([bytes[6], bytes[7]]);
-        if !(1..=MAX_SOCKETS).contains(&entropies) {
-            return Err(HelloError::Entropies { found: entropies });
+        if let Some(at) = [6, 7, 14, 15].into_iter().find(|&at| bytes[at] != 0) {
+            return Err(HelloError::Reserved { at, found: bytes[at] });
         }
         let receive_bytes = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
         let port = u16::from_le_bytes([bytes[12], bytes[13]]);
         if port == 0 {
             return Err(HelloError::Port);
         }
-        Ok(Self { address: SocketAddr::new(ip, port), entropies, receive_bytes })
+        Ok(Self { address: SocketAddr::new(ip, port), receive_bytes })
     }
 }
 
@@ -127,7 +123,7 @@ mod tests {
     fn an_address_of_either_family_survives() {
         for address in ["10.1.2.3:4567", "[2001:db8::7]:65535"] {
             let address = address.parse().expect(address);
-            let hello = Hello { address, entropies: 16, receive_bytes: 1 << 20 };
+            let hello = Hello { address, receive_bytes: 1 << 20 };
             assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         }
     }
@@ -135,9 +131,9 @@ mod tests {
     #[test]
     fn each_wrong_field_is_named() {
         let address = "127.0.0.1:9".parse().expect("an address");
-        let good = Hello { address, entropies: 1, receive_bytes: 0 }.encode();
+        let good = Hello { address, receive_bytes: 0 }.encode();
         for (at, byte, expected) in
-            [(0, 0, "begins with"), (4, 99, "version"), (5, 5, "family"), (7, 9, "entropies")]
+            [(0, 0, "begins with"), (4, 99, "version"), (5, 5, "family"), (7, 9, "byte 7 is 9")]
         {
             let mut bytes = good;
             bytes[at] = byte;
@@ -153,7 +149,9 @@ mod tests {
             bytes[..4].copy_from_slice(&MAGIC);
             bytes[4] = PROTOCOL_VERSION;
             bytes[5] = 4 + 2 * (bytes[5] & 1);
-            bytes[7] &= 1;
+            for at in [6, 7, 14, 15] {
+                bytes[at] = 0;
+            }
             if let Ok(hello) = Hello::decode(&bytes) {
                 prop_assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
             }

@@ -320,7 +320,7 @@ mod tests {
     fn a_window_is_a_part_of_the_buffer_but_never_a_single_large_datagram() {
         let address = "10.0.0.1:9".parse().expect("an address");
         let window = |receive_bytes, world| {
-            let hello = Hello { address, entropies: 1, receive_bytes };
+            let hello = Hello { address, receive_bytes };
             match fair(CongestionConfig::Fixed { window: 256 << 10 }, &hello, world, 8_952) {
                 CongestionConfig::Fixed { window } => window,
                 other @ CongestionConfig::Nscc(_) => panic!("{other:?}"),

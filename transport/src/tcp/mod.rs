@@ -25,6 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::Socket;
 
 use crate::flow::{FlowTable, SendQueue, Slot};
+use crate::poll_set::emptied;
 use crate::{Activity, Transport, TransportError};
 
 pub use options::{OptionError, prepare};
@@ -216,12 +217,7 @@ impl Transport for TcpTransport {
         let limit = Timespec::try_from(limit).ok();
         // An interrupted or failed wait is an early return, which the contract allows.
         let _ = poll(&mut set, limit.as_ref());
-        set.clear();
-        // The empty vector keeps its memory and loses its borrow of the sockets: collecting from a
-        // vector's own iterator happens in place. There is no element to convert.
-        #[expect(clippy::unnecessary_filter_map, reason = "a filter would keep the lifetime")]
-        let empty = set.into_iter().filter_map(|_| None).collect();
-        self.poll_set = empty;
+        self.poll_set = emptied(set);
     }
 
     fn cancel(&mut self) {

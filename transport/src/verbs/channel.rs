@@ -66,7 +66,7 @@ impl Drop for ChannelInner {
     fn drop(&mut self) {
         // SAFETY: made by this library and destroyed once. Every completion queue on it holds an
         // `Arc` of this and has been destroyed before. On an error it is leaked.
-        unsafe { (self.context.library().ibv_destroy_comp_channel)(self.raw.as_ptr()) };
+        unsafe { (self.context.functions().ibv_destroy_comp_channel)(self.raw.as_ptr()) };
     }
 }
 
@@ -76,7 +76,7 @@ impl EventChannel {
         let context = Arc::clone(context.inner());
         let device = context.name().to_owned();
         // SAFETY: the device is open.
-        let raw = unsafe { (context.library().ibv_create_comp_channel)(context.raw()) };
+        let raw = unsafe { (context.functions().ibv_create_comp_channel)(context.raw()) };
         match made(raw) {
             Ok(raw) => {
                 let channel = Self { inner: Arc::new(ChannelInner { raw, context }) };
@@ -99,14 +99,14 @@ impl EventChannel {
         let (mut queue, mut token): (*mut ibv_cq, *mut c_void) = (null_mut(), null_mut());
         // SAFETY: the channel is alive; the call writes two pointers.
         let code = unsafe {
-            let get = context.library().ibv_get_cq_event;
+            let get = context.functions().ibv_get_cq_event;
             get(self.inner.raw.as_ptr(), &raw mut queue, &raw mut token)
         };
         match check(code) {
             Ok(()) => {
                 // SAFETY: the queue of an event that was taken and is not acknowledged lives:
                 // destroying it waits for that. Acknowledged once.
-                unsafe { (context.library().ibv_ack_cq_events)(queue, 1) };
+                unsafe { (context.functions().ibv_ack_cq_events)(queue, 1) };
                 Ok(Some(token.addr()))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),

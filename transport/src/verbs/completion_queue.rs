@@ -103,7 +103,7 @@ impl Drop for CompletionQueueInner {
         // holds an `Arc` of this and has been destroyed before. Every event that was taken is
         // acknowledged (`EventChannel::next_event`), so this does not wait for long. On an error it
         // is leaked.
-        unsafe { (self.context.library().ibv_destroy_cq)(self.raw.as_ptr()) };
+        unsafe { (self.context.functions().ibv_destroy_cq)(self.raw.as_ptr()) };
     }
 }
 
@@ -130,7 +130,7 @@ impl CompletionQueue {
         // SAFETY: the device is open, the channel null or alive and of this device. The token is
         // only handed back. Interrupt vector 0 is always there.
         let raw = unsafe {
-            (context.library().ibv_create_cq)(context.raw(), count, token, raw_channel, 0)
+            (context.functions().ibv_create_cq)(context.raw(), count, token, raw_channel, 0)
         };
         let raw = made(raw).map_err(|source| CompletionQueueError::Make {
             device: device(),

@@ -222,7 +222,7 @@ pub struct Context {
 /// The open device itself; whatever the library makes from it keeps it alive.
 pub(super) struct ContextInner {
     raw: NonNull<ibv_context>,
-    library: &'static Library,
+    functions: &'static Library,
     name: String,
 }
 
@@ -238,8 +238,8 @@ impl ContextInner {
         self.raw.as_ptr()
     }
 
-    pub(super) fn library(&self) -> &'static Library {
-        self.library
+    pub(super) fn functions(&self) -> &'static Library {
+        self.functions
     }
 
     pub(super) fn name(&self) -> &str {
@@ -251,7 +251,7 @@ impl Drop for ContextInner {
     fn drop(&mut self) {
         // SAFETY: opened by this library and closed once. Every object made from it holds an `Arc`
         // of this and has been destroyed before. There is nothing to be done about an error.
-        unsafe { (self.library.ibv_close_device)(self.raw.as_ptr()) };
+        unsafe { (self.functions.ibv_close_device)(self.raw.as_ptr()) };
     }
 }
 
@@ -260,10 +260,10 @@ impl Context {
     /// `raw` was opened by `library` and belongs to nobody else.
     pub(super) unsafe fn from_raw(
         raw: NonNull<ibv_context>,
-        library: &'static Library,
+        functions: &'static Library,
         name: String,
     ) -> io::Result<Self> {
-        let context = Self { inner: Arc::new(ContextInner { raw, library, name }) };
+        let context = Self { inner: Arc::new(ContextInner { raw, functions, name }) };
         set_non_blocking(context.as_fd())?;
         Ok(context)
     }
@@ -283,7 +283,7 @@ impl Context {
         // SAFETY: the device is open; the structure has the size and layout that this version of
         // the function writes.
         let code =
-            unsafe { (self.inner.library.ibv_query_device)(self.inner.raw(), raw.as_mut_ptr()) };
+            unsafe { (self.inner.functions.ibv_query_device)(self.inner.raw(), raw.as_mut_ptr()) };
         let failed = |source| ContextError::Attributes { device: self.name().to_owned(), source };
         check(code).map_err(failed)?;
         // SAFETY: integers and arrays of them, for which zeros were valid before the call.
@@ -306,7 +306,7 @@ impl Context {
         let mut raw = ibv_port_attr::default();
         // SAFETY: the device is open.
         let code = unsafe {
-            inline::query_port(self.inner.library, self.inner.raw(), port.get(), &mut raw)
+            inline::query_port(self.inner.functions, self.inner.raw(), port.get(), &mut raw)
         };
         let failed = |source| ContextError::Port { device: self.name().to_owned(), port, source };
         check(code).map_err(failed)?;
@@ -322,7 +322,7 @@ impl Context {
 
     /// At most `most` entries of all ports; nothing if the library has no such function.
     pub(super) fn query_gid_table(&self, most: usize) -> io::Result<Option<Vec<ibv_gid_entry>>> {
-        let Some(query) = self.inner.library.query_gid_table else { return Ok(None) };
+        let Some(query) = self.inner.functions.query_gid_table else { return Ok(None) };
         let mut entries = vec![ibv_gid_entry::default(); most];
         // SAFETY: the device is open; the array has room for `most` entries of the given size.
         let count = unsafe {
@@ -342,7 +342,7 @@ impl Context {
         let mut raw = ibv_gid::default();
         // SAFETY: the device is open; the call writes one GID.
         let code = unsafe {
-            let query = self.inner.library.ibv_query_gid;
+            let query = self.inner.functions.ibv_query_gid;
             query(self.inner.raw(), port.get(), c_int::from(index), &raw mut raw)
         };
         check(code)?;
@@ -355,7 +355,7 @@ impl Context {
         let mut raw = ibv_async_event { element: std::ptr::null_mut(), event_type: 0 };
         // SAFETY: the device is open; the call writes one event.
         let code =
-            unsafe { (self.inner.library.ibv_get_async_event)(self.inner.raw(), &raw mut raw) };
+            unsafe { (self.inner.functions.ibv_get_async_event)(self.inner.raw(), &raw mut raw) };
         match check(code) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -367,7 +367,7 @@ impl Context {
         // destroying one waits for the acknowledgement of its events.
         let event = unsafe { DeviceEvent::from_raw(&raw) };
         // SAFETY: given by the library, acknowledged once, not used afterwards.
-        unsafe { (self.inner.library.ibv_ack_async_event)(&raw mut raw) };
+        unsafe { (self.inner.functions.ibv_ack_async_event)(&raw mut raw) };
         Ok(Some(event))
     }
 }

@@ -68,18 +68,18 @@ pub struct DeviceList {
     /// An array of `count` devices, made by the library.
     list: NonNull<*mut ibv_device>,
     count: usize,
-    library: &'static Library,
+    functions: &'static Library,
 }
 
 impl DeviceList {
     /// Opens libibverbs if that was not done yet, and asks it for the devices. There may be none.
     pub fn new() -> Result<Self, DeviceError> {
-        let library = library()?;
+        let functions = library()?;
         let mut count: c_int = 0;
         // SAFETY: a pointer to an integer that the call may write.
-        let list = unsafe { (library.ibv_get_device_list)(&raw mut count) };
+        let list = unsafe { (functions.ibv_get_device_list)(&raw mut count) };
         match made(list) {
-            Ok(list) => Ok(Self { list, count: usize::try_from(count).unwrap_or(0), library }),
+            Ok(list) => Ok(Self { list, count: usize::try_from(count).unwrap_or(0), functions }),
             Err(source) if source.raw_os_error() == Some(libc::ENOSYS) => {
                 Err(DeviceError::NoKernelSupport { source })
             }
@@ -92,7 +92,7 @@ impl DeviceList {
         (0..self.count).filter_map(|at| {
             // SAFETY: the array has `count` elements and lives as long as `self`.
             let raw = NonNull::new(unsafe { *self.list.as_ptr().add(at) })?;
-            Some(Device { raw, library: self.library, list: PhantomData })
+            Some(Device { raw, functions: self.functions, list: PhantomData })
         })
     }
 
@@ -116,7 +116,7 @@ impl Drop for DeviceList {
     fn drop(&mut self) {
         // SAFETY: the array that the library made, freed once; devices that were opened stay
         // (the library counts references), and every `Device` borrows `self`.
-        unsafe { (self.library.ibv_free_device_list)(self.list.as_ptr()) };
+        unsafe { (self.functions.ibv_free_device_list)(self.list.as_ptr()) };
     }
 }
 
@@ -144,7 +144,7 @@ pub enum NodeType {
 #[derive(Clone, Copy)]
 pub struct Device<'list> {
     raw: NonNull<ibv_device>,
-    library: &'static Library,
+    functions: &'static Library,
     list: PhantomData<&'list DeviceList>,
 }
 
@@ -153,14 +153,15 @@ impl Device<'_> {
     pub fn name(&self) -> String {
         // SAFETY: the device is alive as long as the list that it borrows. The name is an array in
         // it that ends with a null byte; it is copied at once.
-        let name = unsafe { CStr::from_ptr((self.library.ibv_get_device_name)(self.raw.as_ptr())) };
+        let name =
+            unsafe { CStr::from_ptr((self.functions.ibv_get_device_name)(self.raw.as_ptr())) };
         name.to_string_lossy().into_owned()
     }
 
     /// Its world-wide number; 0 if it has none.
     pub fn guid(&self) -> u64 {
         // SAFETY: the device is alive, see `name`.
-        u64::from_be(unsafe { (self.library.ibv_get_device_guid)(self.raw.as_ptr()) })
+        u64::from_be(unsafe { (self.functions.ibv_get_device_guid)(self.raw.as_ptr()) })
     }
 
     /// What it is.
@@ -178,10 +179,10 @@ impl Device<'_> {
         let failed = |source| DeviceError::Open { device: self.name(), source };
         // SAFETY: the device is alive, see `name`.
         let context: *mut ibv_context =
-            unsafe { (self.library.ibv_open_device)(self.raw.as_ptr()) };
+            unsafe { (self.functions.ibv_open_device)(self.raw.as_ptr()) };
         let context = made(context).map_err(failed)?;
         // SAFETY: just opened by this library, and nobody else has it.
-        unsafe { Context::from_raw(context, self.library, self.name()) }.map_err(failed)
+        unsafe { Context::from_raw(context, self.functions, self.name()) }.map_err(failed)
     }
 }
 

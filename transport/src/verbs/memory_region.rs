@@ -315,14 +315,14 @@ unsafe fn register(
     let access = access.to_raw() as c_int;
     // SAFETY: the domain is alive; the memory is by the contract.
     let raw =
-        unsafe { (domain.context().library().ibv_reg_mr)(domain.raw(), start, bytes, access) };
+        unsafe { (domain.context().functions().ibv_reg_mr)(domain.raw(), start, bytes, access) };
     let device = || domain.context().name().to_owned();
     made(raw).map_err(|source| MemoryRegionError::Register { device: device(), bytes, source })
 }
 
 impl Drop for MemoryRegion {
     fn drop(&mut self) {
-        let library = self.domain.context().library();
+        let library = self.domain.context().functions();
         // SAFETY: registered by this library and deregistered once; the domain is alive.
         let ended = check(unsafe { (library.ibv_dereg_mr)(self.raw.as_ptr()) });
         match (&mut self.backing, ended) {

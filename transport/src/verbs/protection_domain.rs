@@ -52,7 +52,7 @@ impl Drop for ProtectionDomainInner {
     fn drop(&mut self) {
         // SAFETY: made by this library and ended once. Every object made in it holds an `Arc` of
         // this and has been destroyed before; the context is alive. On an error it is leaked.
-        unsafe { (self.context.library().ibv_dealloc_pd)(self.raw.as_ptr()) };
+        unsafe { (self.context.functions().ibv_dealloc_pd)(self.raw.as_ptr()) };
     }
 }
 
@@ -61,7 +61,7 @@ impl ProtectionDomain {
     pub fn new(context: &Context) -> Result<Self, ProtectionDomainError> {
         let context = Arc::clone(context.inner());
         // SAFETY: the device is open.
-        let raw = unsafe { (context.library().ibv_alloc_pd)(context.raw()) };
+        let raw = unsafe { (context.functions().ibv_alloc_pd)(context.raw()) };
         let device = || context.name().to_owned();
         let raw = made(raw).map_err(|source| ProtectionDomainError { device: device(), source })?;
         Ok(Self { inner: Arc::new(ProtectionDomainInner { raw, context }) })

@@ -33,11 +33,7 @@ pub(crate) fn sprayed_through(
     let ports: Vec<ReceivePort> = (0..ranks).map(bind).collect();
     let hellos: Vec<Hello> = ports
         .iter()
-        .map(|port| Hello {
-            address: port.address(),
-            entropies: options.entropies,
-            receive_bytes: port.receive_bytes(),
-        })
+        .map(|port| Hello { address: port.address(), receive_bytes: port.receive_bytes() })
         .collect();
     let join = |(me, port): (usize, ReceivePort)| {
         let peer = |other: usize| {

@@ -55,6 +55,7 @@ use rustix::event::{PollFd, Timespec, poll};
 use crate::eager::EagerPool;
 use crate::flow::{FlowTable, Slot};
 use crate::plan::Plan;
+use crate::poll_set::emptied;
 use crate::share::{self, AssignFlows, Cut};
 use crate::{Activity, Transport, TransportError};
 
@@ -362,11 +363,7 @@ impl Transport for PinnedTransport {
         let limit = Timespec::try_from(limit).ok();
         // An interrupted or failed wait is an early return, which the contract allows.
         let _ = poll(&mut set, limit.as_ref());
-        set.clear();
-        // As in `TcpTransport::wait`: the empty vector keeps its memory and loses its borrow.
-        #[expect(clippy::unnecessary_filter_map, reason = "a filter would keep the lifetime")]
-        let empty = set.into_iter().filter_map(|_| None).collect();
-        self.poll_set = empty;
+        self.poll_set = emptied(set);
     }
 
     fn cancel(&mut self) {

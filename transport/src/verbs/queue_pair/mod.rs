@@ -241,7 +241,7 @@ impl QueuePair {
         };
         // SAFETY: the domain and the queues are alive and of one device; the call writes what it
         // gives into the attributes.
-        let raw = unsafe { (context.library().ibv_create_qp)(domain.raw(), &raw mut attributes) };
+        let raw = unsafe { (context.functions().ibv_create_qp)(domain.raw(), &raw mut attributes) };
         let failed = |source| QueuePairError::Make { device: device(), limits, source };
         let raw = made(raw).map_err(failed)?;
         let given = attributes.cap;
@@ -289,7 +289,7 @@ impl QueuePair {
         let mut initial = MaybeUninit::<ibv_qp_init_attr>::zeroed();
         // SAFETY: the queue pair is alive; the call writes both structures.
         let code = unsafe {
-            let query = self.domain.context().library().ibv_query_qp;
+            let query = self.domain.context().functions().ibv_query_qp;
             let (to, initial) = (&raw mut attributes, initial.as_mut_ptr());
             query(self.raw.as_ptr(), to, IBV_QP_STATE as c_int, initial)
         };
@@ -355,7 +355,7 @@ impl QueuePair {
         }
         // SAFETY: the queue pair is alive; the attributes are those that the mask names.
         let code = unsafe {
-            let modify = context.library().ibv_modify_qp;
+            let modify = context.functions().ibv_modify_qp;
             modify(self.raw.as_ptr(), &raw mut attributes, mask as c_int)
         };
         let failed =
@@ -466,7 +466,7 @@ impl Drop for QueuePair {
     fn drop(&mut self) {
         // SAFETY: made by this library and destroyed once; afterwards the device touches no memory
         // for it. The domain and the completion queues are alive. On an error it is leaked.
-        unsafe { (self.domain.context().library().ibv_destroy_qp)(self.raw.as_ptr()) };
+        unsafe { (self.domain.context().functions().ibv_destroy_qp)(self.raw.as_ptr()) };
     }
 }
 
