@@ -19,11 +19,17 @@
 //! |---|---|
 //! | `network` | [`NetworkKind`], [`Nic`], [`Network`] |
 //! | `pool` | [`Gpu`], [`Pool`], [`Cluster`] |
+//! | [`hosts`] | host list expressions like `node[001-064]` |
+//! | [`structure`] | switches, blocks and zones from Slurm or Kubernetes |
+//! | [`file`] | our inventory file |
 //! | `inventory` | [`Inventory`], [`Link`], and the widest route between clusters |
 
+pub mod file;
+pub mod hosts;
 mod inventory;
 mod network;
 mod pool;
+pub mod structure;
 
 pub use inventory::{Inventory, InventoryError, Link};
 pub use network::{Network, NetworkKind, NetworkKindError, Nic, gigabits};
@@ -43,9 +49,18 @@ const SHOWN: usize = 64;
 
 /// The beginning of a wrong value, fit to be printed in one line.
 pub(crate) fn shown(value: &str) -> String {
-    let mut text: String = value.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    let mut text = printable(value, SHOWN);
     if value.chars().nth(SHOWN).is_some() {
         text.push_str("...");
     }
     text
+}
+
+/// At most `most` characters of a text, those escaped that would end the line or not be seen.
+pub(crate) fn printable(text: &str, most: usize) -> String {
+    let mut printed = String::new();
+    for c in text.chars().take(most) {
+        if c == '\'' || c == '"' { printed.push(c) } else { printed.extend(c.escape_debug()) }
+    }
+    printed
 }
