@@ -9,6 +9,7 @@
 //! | [`assign`] | which bytes of which flow take which path: the splitters and their rivals |
 //! | [`load`] | what an assignment puts on every link, and the best that any routing could reach |
 //! | [`cluster`] | inventories: clusters of nodes with GPUs and NICs, and the links between |
+//! | [`groups`] | parallel groups of ranks, where they are, and the network of each |
 //! | `number` | small arithmetic |
 //! | [`rank`] | [`Rank`] and [`WorldSize`]: who takes part |
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@
 pub mod assign;
 pub mod cluster;
 pub mod fabric;
+pub mod groups;
 pub mod load;
 
 mod number;

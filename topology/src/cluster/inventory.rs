@@ -27,6 +27,9 @@ pub struct Inventory {
     /// The route between each two clusters, by index; none between a cluster and itself.
     #[serde(skip)]
     routes: Vec<Vec<Option<Network>>>,
+    /// First node of each pool, with the indices of its cluster and of itself there.
+    #[serde(skip)]
+    starts: Vec<(NodeId, usize, usize)>,
 }
 
 /// Clusters that make no inventory.
@@ -87,7 +90,12 @@ impl Inventory {
                 return Err(InventoryError::Apart(name(a), name(b)));
             }
         }
-        Ok(Self { clusters, links, routes })
+        let mut starts = Vec::new();
+        for (at, cluster) in clusters.iter().enumerate() {
+            let pools = cluster.pools.iter().enumerate();
+            starts.extend(pools.map(|(index, pool)| (pool.first, at, index)));
+        }
+        Ok(Self { clusters, links, routes, starts })
     }
 
     /// Its clusters.
@@ -110,6 +118,19 @@ impl Inventory {
         self.clusters.iter().flat_map(Cluster::pools)
     }
 
+    /// The pool of a node.
+    pub fn pool_of(&self, node: NodeId) -> &Pool {
+        let after = self.starts.partition_point(|(first, _, _)| *first <= node);
+        let (_, cluster, pool) = self.starts[after - 1];
+        &self.clusters[cluster].pools[pool]
+    }
+
+    /// The name of a node.
+    pub fn host(&self, node: NodeId) -> &str {
+        let pool = self.pool_of(node);
+        &pool.hosts[(node.0 - pool.first.0) as usize]
+    }
+
     /// The number of nodes.
     pub fn nodes(&self) -> usize {
         self.clusters.iter().map(Cluster::nodes).sum()
@@ -124,11 +145,16 @@ impl Inventory {
     /// as the NICs of the slowest node at its ends. None for a cluster and itself, and where a
     /// cluster's nodes have no NIC of the link's kind.
     pub fn between(&self, a: ClusterId, b: ClusterId) -> Option<Network> {
-        let mut network = self.routes[a.index()][b.index()]?;
+        let mut network = self.route(a, b)?;
         for pool in [a, b].into_iter().flat_map(|id| self.cluster(id).pools()) {
             network.rate = slower(network.rate, pool.rate(network.kind)?);
         }
         Some(network)
+    }
+
+    /// The way between two clusters as links give it, whatever NICs there are at its ends.
+    pub fn route(&self, a: ClusterId, b: ClusterId) -> Option<Network> {
+        self.routes[a.index()][b.index()]
     }
 }
 
@@ -208,5 +234,27 @@ fn better(a: Option<Network>, b: Option<Network>) -> Option<Network> {
         Some(std::cmp::Ordering::Less) => b,
         Some(std::cmp::Ordering::Equal) if rank(&y) < rank(&x) => b,
         _ => a,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wider_way_wins_then_the_shorter() {
+        let network = |rate: f64, micros: u64| Network {
+            kind: NetworkKind::Ethernet,
+            rate: Bandwidth(rate),
+            latency: Nanos::micros(micros),
+            total: None,
+        };
+        let link = |a, b, network| Link { ends: (ClusterId(a), ClusterId(b)), network };
+        let links =
+            [link(0, 1, network(1.0, 1)), link(1, 2, network(9.0, 2)), link(0, 2, network(4.0, 3))];
+        let routes = widest_routes(3, &links);
+        assert_eq!(routes[0][1], Some(network(4.0, 5)));
+        assert_eq!(routes[1][0], Some(network(4.0, 5)));
+        assert_eq!(routes[0][2], Some(network(4.0, 3)));
     }
 }

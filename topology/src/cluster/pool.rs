@@ -91,6 +91,11 @@ impl Pool {
         (self.first.0..self.first.0 + self.hosts.len() as u32).map(NodeId)
     }
 
+    /// The first of its nodes.
+    pub const fn first_node(&self) -> NodeId {
+        self.first
+    }
+
     /// The GPUs of each node.
     pub const fn gpu(&self) -> &Gpu {
         &self.gpu
