@@ -8,6 +8,7 @@
 //! | [`fabric`] | leaves, spines, links, rails; the paths between two leaves |
 //! | [`assign`] | which bytes of which flow take which path: the splitters and their rivals |
 //! | [`load`] | what an assignment puts on every link, and the best that any routing could reach |
+//! | [`pipeline`] | layers over pipeline stages, schedules, predicted iteration times |
 //! | `number` | small arithmetic |
 //! | [`rank`] | [`Rank`] and [`WorldSize`]: who takes part |
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@
 pub mod assign;
 pub mod fabric;
 pub mod load;
+pub mod pipeline;
 
 mod number;
 pub mod rank;

@@ -1,0 +1,10 @@
+//! Planning of pipeline-parallel training: which layers are computed where, in which order, and
+//! how long an iteration takes.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`model`] | operations, times and bytes of layers, by formula or from profiles |
+//! | [`partition`] | contiguous layers over stages: exact, or Holmes' rule; the order of clusters |
+
+pub mod model;
+pub mod partition;
