@@ -5,6 +5,8 @@
 //! |---|---|
 //! | [`model`] | operations, times and bytes of layers, by formula or from profiles |
 //! | [`partition`] | contiguous layers over stages: exact, or Holmes' rule; the order of clusters |
+//! | [`predict`] | iteration time, reduction and memory of a given plan |
 
 pub mod model;
 pub mod partition;
+pub mod predict;
