@@ -9,11 +9,13 @@
 //! | [`assign`] | which bytes of which flow take which path: the splitters and their rivals |
 //! | [`load`] | what an assignment puts on every link, and the best that any routing could reach |
 //! | [`pipeline`] | layers over pipeline stages, schedules, predicted iteration times |
+//! | [`cluster`] | inventories: clusters of nodes with GPUs and NICs, and the links between |
 //! | `number` | small arithmetic |
 //! | [`rank`] | [`Rank`] and [`WorldSize`]: who takes part |
 #![forbid(unsafe_code)]
 
 pub mod assign;
+pub mod cluster;
 pub mod fabric;
 pub mod load;
 pub mod pipeline;
