@@ -6,9 +6,11 @@
 //! | [`model`] | operations, times and bytes of layers, by formula or from profiles |
 //! | [`partition`] | contiguous layers over stages: exact, or Holmes' rule; the order of clusters |
 //! | [`predict`] | iteration time, reduction and memory of a given plan |
+//! | [`published`] | Holmes' published points beside this model |
 //! | [`schedule`] | `GPipe`, 1F1B, interleaved 1F1B as actions; their timelines and bubbles |
 
 pub mod model;
 pub mod partition;
 pub mod predict;
+pub mod published;
 pub mod schedule;

@@ -26,6 +26,10 @@ pub trait StageCosts {
     fn layers(&self) -> usize;
     /// How many micro-batches an iteration has.
     fn micro_batches(&self) -> u64;
+    /// Virtual stages of each rank: 1 unless the schedule is interleaved.
+    fn virtual_stages(&self) -> u64 {
+        1
+    }
     /// The cost of `layers` as stage `stage`; `None` if they do not fit its memory.
     fn cost(&self, stage: usize, layers: Range<usize>) -> Option<StageCost>;
 }
@@ -125,6 +129,7 @@ pub struct ChainStage {
 #[derive(Clone, Debug)]
 pub struct ChainCosts {
     micro_batches: u64,
+    virtual_stages: u64,
     layers: usize,
     transfers: Transfers,
     stages: Vec<Prepared>,
@@ -152,6 +157,17 @@ fn prefix(layers: &[LayerCost], of: impl Fn(&LayerCost) -> u64) -> Vec<u64> {
     sums
 }
 
+/// Micro-batches whose activations stage `index` of `count` keeps, rounded up.
+const fn kept(count: u64, index: u64, micro_batches: u64, virtual_stages: u64) -> u64 {
+    let behind = count - index - 1;
+    let kept = if virtual_stages == 1 {
+        behind + 1
+    } else {
+        (2 * behind + (virtual_stages - 1) * count + 1).div_ceil(virtual_stages)
+    };
+    if kept < micro_batches { kept } else { micro_batches }
+}
+
 impl ChainCosts {
     /// Prepares the costs; `bucket` is how many bytes of gradients are reduced at once. Stages
     /// must all have the same number of layers. Stage i of p keeps min(p − i, m) micro-batches
@@ -159,6 +175,20 @@ impl ChainCosts {
     pub fn new(
         stages: &[ChainStage],
         micro_batches: u64,
+        bucket: Bytes,
+        transfers: Transfers,
+    ) -> Self {
+        Self::interleaved(stages, micro_batches, 1, bucket, transfers)
+    }
+
+    /// The same where each rank has `virtual_stages` parts of its layers (interleaved 1F1B): the
+    /// pipeline fills faster, but every boundary is crossed as often, and rank i keeps
+    /// (2 (p − i − 1) + (v − 1) p + 1) / v micro-batches. The layers of a rank are counted as if
+    /// they followed each other: that is the same where blocks are alike.
+    pub fn interleaved(
+        stages: &[ChainStage],
+        micro_batches: u64,
+        virtual_stages: u64,
         bucket: Bytes,
         transfers: Transfers,
     ) -> Self {
@@ -184,12 +214,12 @@ impl ChainCosts {
                 activation: prefix(&stage.layers, |layer| layer.activation.0),
                 output: stage.layers.iter().map(|layer| layer.output).collect(),
                 memory: stage.memory,
-                in_flight: (count - index as u64).min(micro_batches),
+                in_flight: kept(count, index as u64, micro_batches, virtual_stages),
                 next: stage.next,
                 exposed,
             });
         }
-        Self { micro_batches, layers, transfers, stages: prepared }
+        Self { micro_batches, virtual_stages, layers, transfers, stages: prepared }
     }
 
     /// Both messages (activation, gradient) of the boundary after layer `last` of `stage`.
@@ -220,14 +250,22 @@ impl StageCosts for ChainCosts {
         self.micro_batches
     }
 
+    fn virtual_stages(&self) -> u64 {
+        self.virtual_stages
+    }
+
     fn cost(&self, stage: usize, layers: Range<usize>) -> Option<StageCost> {
         let here = &self.stages[stage];
         if here.memory.is_some_and(|most| self.memory(stage, layers.clone()) > most) {
             return None;
         }
         let compute = Nanos(here.compute[layers.end] - here.compute[layers.start]);
-        let after = if stage + 1 < self.stages.len() && layers.end > 0 {
-            self.boundary(stage, layers.end - 1)
+        let times = self.virtual_stages;
+        let every = |boundary: Nanos| Nanos(times * boundary.0);
+        // Interleaved, the last rank sends to the first; that way is taken for the slowest.
+        let around = times > 1 && layers.end > 0 && self.stages.len() > 1;
+        let after = if layers.end > 0 && (stage + 1 < self.stages.len() || around) {
+            every(self.boundary(stage, layers.end - 1))
         } else {
             Nanos(0)
         };
@@ -236,13 +274,14 @@ impl StageCosts for ChainCosts {
             Transfers::Overlapped => compute.max(Nanos(after.0 / 2)),
             Transfers::Blocking => {
                 let before = if stage > 0 && layers.start > 0 {
-                    self.boundary(stage - 1, layers.start - 1)
+                    every(self.boundary(stage - 1, layers.start - 1))
                 } else {
                     Nanos(0)
                 };
                 compute + before + after
             }
         };
-        Some(StageCost { period, fill: compute + after, exposed: here.exposed.of(layers) })
+        let fill = Nanos(compute.0 / times) + after;
+        Some(StageCost { period, fill, exposed: here.exposed.of(layers) })
     }
 }

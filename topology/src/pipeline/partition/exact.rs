@@ -71,7 +71,13 @@ pub fn iteration(costs: &impl StageCosts, layers: &[usize]) -> Option<Nanos> {
         label = label.with(costs.cost(stage, start..start + count)?);
         start += count;
     }
-    Some(Nanos(label.total(costs.micro_batches())))
+    Some(Nanos(label.total(turns(costs))))
+}
+
+/// m − 1, or with v virtual stages m − 1/v: the fill counts a v-th of each stage.
+fn turns(costs: &impl StageCosts) -> (u64, u64) {
+    let parts = costs.virtual_stages();
+    (costs.micro_batches().saturating_mul(parts) - 1, parts)
 }
 
 /// A prefix of stages.
@@ -95,15 +101,17 @@ impl Label {
         }
     }
 
-    fn total(&self, micro_batches: u64) -> u64 {
-        (micro_batches - 1).saturating_mul(self.slowest) + self.sum + self.exposed
+    /// `turns` is how often the slowest stage counts beside its part of the sum, with the
+    /// divisor of that number.
+    fn total(&self, turns: (u64, u64)) -> u64 {
+        turns.0.saturating_mul(self.slowest) / turns.1 + self.sum + self.exposed
     }
 
     /// The least total with the rest's own least terms.
-    fn total_with(&self, rest: (u64, u64, u64), micro_batches: u64) -> u64 {
+    fn total_with(&self, rest: (u64, u64, u64), turns: (u64, u64)) -> u64 {
         let slowest = self.slowest.max(rest.0);
         let exposed = self.exposed.max(rest.1);
-        Self { slowest, exposed, sum: self.sum + rest.2, ..*self }.total(micro_batches)
+        Self { slowest, exposed, sum: self.sum + rest.2, ..*self }.total(turns)
     }
 
     fn beats(&self, other: &Self) -> bool {
@@ -159,7 +167,7 @@ pub fn exact(costs: &impl StageCosts) -> Result<Partition, PartitionError> {
         return Err(PartitionError::Memory { stages, layers });
     }
     let first = min_max(costs, &rest);
-    let micro_batches = costs.micro_batches();
+    let turns = turns(costs);
     let mut best = first.iteration.0;
     let mut fronts: Vec<Vec<Vec<Label>>> = vec![vec![Vec::new(); layers + 1]];
     fronts[0][0].push(Label::default());
@@ -169,8 +177,8 @@ pub fn exact(costs: &impl StageCosts) -> Result<Partition, PartitionError> {
         fronts.push(next);
     }
     let found = fronts[stages][layers].iter().enumerate();
-    let found = found.min_by_key(|(_, label)| label.total(micro_batches)).map(|(index, _)| index);
-    Ok(found.map_or(first, |index| trace(&fronts, layers, index, micro_batches)))
+    let found = found.min_by_key(|(_, label)| label.total(turns)).map(|(index, _)| index);
+    Ok(found.map_or(first, |index| trace(&fronts, layers, index, turns)))
 }
 
 /// One stage of the dynamic program.
@@ -193,7 +201,7 @@ impl<C: StageCosts> Step<'_, C> {
                 let Some(cost) = self.costs.cost(stage, start..end) else { continue };
                 for (parent, label) in front.iter().enumerate() {
                     let label = Label { before: start, parent, ..label.with(cost) };
-                    let bound = label.total_with(rest, self.costs.micro_batches());
+                    let bound = label.total_with(rest, turns(self.costs));
                     if bound < *best {
                         insert(into, label);
                         if after_this == 0 {
@@ -233,11 +241,11 @@ fn insert(front: &mut Vec<Label>, label: Label) {
     front.push(label);
 }
 
-fn trace(fronts: &[Vec<Vec<Label>>], layers: usize, index: usize, micro: u64) -> Partition {
+fn trace(fronts: &[Vec<Vec<Label>>], layers: usize, index: usize, turns: (u64, u64)) -> Partition {
     let stages = fronts.len() - 1;
     let mut counts = vec![0; stages];
     let (mut end, mut at) = (layers, index);
-    let iteration = Nanos(fronts[stages][end][at].total(micro));
+    let iteration = Nanos(fronts[stages][end][at].total(turns));
     for stage in (0..stages).rev() {
         let label = fronts[stage + 1][end][at];
         counts[stage] = end - label.before;

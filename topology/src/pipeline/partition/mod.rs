@@ -10,7 +10,8 @@
 //!
 //! The time of an iteration of `m` micro-batches is
 //! `(m − 1) · max period + Σ fill + max exposed` over stages, in whole nanoseconds, so that
-//! equal costs are equal on every machine.
+//! equal costs are equal on every machine. Interleaved over `v` virtual stages, `m − 1/v` stands for
+//! `m − 1` and `fill` has a v-th of the computing.
 
 mod costs;
 mod exact;
