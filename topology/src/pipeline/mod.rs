@@ -8,9 +8,11 @@
 //! | [`predict`] | iteration time, reduction and memory of a given plan |
 //! | [`published`] | Holmes' published points beside this model |
 //! | [`schedule`] | `GPipe`, 1F1B, interleaved 1F1B as actions; their timelines and bubbles |
+//! | [`search`] | the degrees of parallelism for an inventory |
 
 pub mod model;
 pub mod partition;
 pub mod predict;
 pub mod published;
 pub mod schedule;
+pub mod search;
