@@ -10,6 +10,8 @@ mod read;
 use std::path::Path;
 use std::process::ExitCode;
 
+use onepath_topology::Nanos;
+use onepath_topology::pipeline::predict::Constants;
 use read::Run;
 
 const USAGE: &str = "usage: sailor_table FOLDER [--format text|json|csv]";
@@ -29,7 +31,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let runs = match read::runs(Path::new(&folder)) {
+    let folder = Path::new(&folder);
+    let runs = match read::runs(folder, &Constants::default()) {
         Ok(runs) => runs,
         Err(message) => {
             eprintln!("{message}");
@@ -37,7 +40,10 @@ fn main() -> ExitCode {
         }
     };
     match format {
-        Format::Text => text(&runs),
+        Format::Text => {
+            text(&runs);
+            sensitivity(folder);
+        }
         Format::Json => json(&runs),
         Format::Csv => csv(&runs),
     }
@@ -108,6 +114,31 @@ fn text(runs: &[Run]) {
         "* judged (micro-batch 2 or more, 4 micro-batches or more): {judged}; mean {mean:.2}%, \
          worst {worst:.2}%"
     );
+}
+
+/// What the judged runs say to other values of the constants that time depends on most.
+fn sensitivity(folder: &Path) {
+    let usual = Constants::default();
+    let transfers = |factor: f64| Constants {
+        transfer_overhead: Nanos((usual.transfer_overhead.0 as f64 * factor) as u64),
+        ..usual
+    };
+    let spread = |factor: f64| Constants { gpu_spread: usual.gpu_spread * factor, ..usual };
+    let cases = [
+        ("no transfer_overhead", transfers(0.0)),
+        ("half of it", transfers(0.5)),
+        ("twice", transfers(2.0)),
+        ("no gpu_spread", spread(0.0)),
+        ("half of it", spread(0.5)),
+        ("twice", spread(2.0)),
+        ("neither", Constants { gpu_spread: 0.0, ..transfers(0.0) }),
+    ];
+    for (name, constants) in cases {
+        if let Ok(runs) = read::runs(folder, &constants) {
+            let (_, mean, worst) = summary(&runs);
+            println!("{name}: mean {mean:.2}%, worst {worst:.2}%");
+        }
+    }
 }
 
 fn json(runs: &[Run]) {

@@ -5,6 +5,8 @@ mod read;
 
 use std::path::Path;
 
+use onepath_topology::pipeline::predict::Constants;
+
 #[test]
 fn predictions_of_measured_runs_are_within_8_percent_in_the_mean_and_20_at_worst() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/sailor");
@@ -12,7 +14,7 @@ fn predictions_of_measured_runs_are_within_8_percent_in_the_mean_and_20_at_worst
         println!("skipped: no measured runs at ../shared/data/sailor");
         return;
     }
-    let runs = read::runs(&data).expect("the data can be read");
+    let runs = read::runs(&data, &Constants::default()).expect("the data can be read");
     assert_eq!(runs.len(), 19);
     let mut judged = Vec::new();
     for run in &runs {

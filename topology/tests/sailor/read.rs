@@ -39,7 +39,7 @@ impl Run {
 }
 
 /// Every measured run of a folder, sorted by model, GPUs and name.
-pub(crate) fn runs(data: &Path) -> Result<Vec<Run>, String> {
+pub(crate) fn runs(data: &Path, constants: &Constants) -> Result<Vec<Run>, String> {
     let network = data.join("network_coefficients.json");
     let network = NetworkTable::parse(&text(&network)?).map_err(|error| at(&network, &error))?;
     let mut runs = Vec::new();
@@ -49,7 +49,7 @@ pub(crate) fn runs(data: &Path) -> Result<Vec<Run>, String> {
             for file in entries(&nodes)? {
                 let parsed = parse_sailor(&text(&file)?).map_err(|error| at(&file, &error))?;
                 let (plan, Some(measured)) = parsed else { continue };
-                let predicted = predict(&plan, &profiles, &network, &Constants::default());
+                let predicted = predict(&plan, &profiles, &network, constants);
                 let predicted = predicted.map_err(|error| at(&file, &error))?;
                 let run = name(&file).replace("plan_config_", "").replace(".json", "");
                 runs.push(Run { model: name(&model), name: run, plan, measured, predicted });

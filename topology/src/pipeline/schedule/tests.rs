@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::assign::{Random, Seed};
-use crate::units::Nanos;
+use crate::pipeline::model::LayerCost;
+use crate::pipeline::partition::{ChainCosts, ChainStage, Collective, Hop, Transfers, exact};
+use crate::units::{Bandwidth, Bytes, Nanos};
 
 /// Equal stages, twice as long backward, free transfers; interleaved the same work a rank.
 fn equal(ranks: usize, virtual_stages: usize) -> Timing {
@@ -174,4 +176,35 @@ fn impossible_schedules_are_refused_with_their_reason() {
     let schedule = new(ScheduleKind::GPipe, 2, 2, 1).expect("good");
     let error = simulate(&schedule, &equal(1, 1), Delivery::Buffered).expect_err("short lists");
     assert_eq!(error.to_string(), "forward has 1 times: it must have 2");
+}
+
+#[test]
+fn the_timeline_of_an_exact_cut_is_what_the_partition_promised() {
+    let layer = LayerCost {
+        forward: Nanos(1_000_000),
+        backward: Nanos(2_000_000),
+        gradients: Bytes(4_000),
+        parameters: Bytes(2_000),
+        output: Bytes(1_000),
+        ..LayerCost::default()
+    };
+    let hop = Hop { latency: Nanos(100), bandwidth: Bandwidth(1e9) };
+    let stage = ChainStage {
+        layers: vec![layer; 12],
+        memory: None,
+        next: hop,
+        reduction: Collective { members: 4, hop },
+    };
+    let stages = vec![stage; 4];
+    let bucket = Bytes(8_000);
+    let costs = ChainCosts::new(&stages, 8, bucket, Transfers::Overlapped);
+    let cut = exact(&costs).expect("no memory caps");
+    assert_eq!(cut.layers, [3; 4]);
+    let kind = ScheduleKind::OneForwardOneBackward;
+    let schedule = Schedule::new(kind, 4, 8, 1).expect("a good schedule");
+    let timing = timing(&stages, &cut.layers, 1, bucket);
+    let end = simulate(&schedule, &timing, Delivery::Buffered).expect("no deadlock").end;
+    // In the steady state a transfer of 1.1 us is waited for once more at each turn of a rank.
+    let (least, most) = (cut.iteration.0, cut.iteration.0 + 2 * 8 * 4 * 1_100);
+    assert!((least..=most).contains(&end.0), "{end} {}", cut.iteration);
 }

@@ -146,10 +146,10 @@ fn divisors(number: u64) -> impl Iterator<Item = u64> {
 
 /// What bounds are made of, for one tensor degree, micro-batch and number of replicas.
 struct Terms {
-    /// Computing of all layers on each slot's pool, fastest first, with that many slots.
-    work: Vec<(f64, u32)>,
-    /// One block on the fastest pool.
-    block: f64,
+    /// Computing of all layers and of one block on each pool, fastest first, with its slots.
+    work: Vec<((f64, f64), u32)>,
+    /// Times of any number of blocks on any pool, rising: the slowest stage takes one of these.
+    steps: Vec<f64>,
     blocks: u32,
     /// Both messages of the fastest boundary.
     boundary: f64,
@@ -173,17 +173,23 @@ impl Terms {
         let compute =
             |layers: &[LayerCost]| layers.iter().map(|l| (l.forward.0 + l.backward.0) as f64).sum();
         let usable: Vec<usize> = (0..slots.len()).filter(|&site| slots[site] > 0).collect();
-        let mut work: Vec<(f64, u32)> =
-            usable.iter().map(|&site| (compute(&layers[site]), slots[site])).collect();
-        work.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let slowest: f64 = work.last().map_or(0.0, |(work, _)| *work);
+        let both = |site: usize| {
+            let block = &layers[site][1];
+            (compute(&layers[site]), (block.forward.0 + block.backward.0) as f64)
+        };
+        let mut work: Vec<((f64, f64), u32)> =
+            usable.iter().map(|&site| (both(site), slots[site])).collect();
+        work.sort_by(|a, b| a.0.0.total_cmp(&b.0.0));
+        let slowest: f64 = work.last().map_or(0.0, |((work, _), _)| *work);
         let least = |of: &dyn Fn(usize) -> f64| {
             usable.iter().map(|&site| of(site)).fold(f64::INFINITY, f64::min)
         };
-        let block = least(&|site| {
-            let block = &layers[site][1];
-            (block.forward.0 + block.backward.0) as f64
-        });
+        let blocks = usable.first().map_or(0, |&site| layers[site].len() as u32 - 2);
+        let mut steps: Vec<f64> = work
+            .iter()
+            .flat_map(|((_, block), _)| (1..=blocks).map(move |count| f64::from(count) * block))
+            .collect();
+        steps.sort_by(f64::total_cmp);
         let bytes = |of: &dyn Fn(&LayerCost) -> Bytes| -> Bytes {
             usable.first().map_or(Bytes(0), |&site| layers[site].iter().map(of).sum())
         };
@@ -201,8 +207,8 @@ impl Terms {
             usable.iter().map(|&site| (sites.sites()[site].device.memory.0, slots[site])).collect();
         Self {
             work,
-            block,
-            blocks: usable.first().map_or(0, |&site| layers[site].len() as u32 - 2),
+            steps,
+            blocks,
             boundary,
             exposed: if data > 1 { collectives - slowest } else { 0.0 },
             state: bytes(&|l| l.state).0,
@@ -221,8 +227,7 @@ impl Terms {
         }
         let (count, parts) = (f64::from(stages), f64::from(degrees.virtual_stages));
         // The slowest stage is no faster than when work is divided in proportion to speed.
-        let speed: f64 = taken(&self.work, stages).map(|(work, n)| f64::from(n) / work).sum();
-        let whole = self.blocks.div_ceil(stages);
+        let speed: f64 = taken(&self.work, stages).map(|((work, _), n)| f64::from(n) / work).sum();
         let one_kind = self.work.len() == 1;
         let crossings = match stages {
             1 => 0.0,
@@ -232,13 +237,28 @@ impl Terms {
         };
         let at_an_end = if stages > 1 { parts * self.boundary } else { 0.0 };
         let even = 1.0 / speed + crossings;
-        let period = even.max(f64::from(whole) * self.block + at_an_end);
-        let fill = self.work[0].0 / parts + (count - 1.0) * parts * self.boundary;
+        let period = even.max(self.whole_blocks(stages) + at_an_end);
+        let fill = self.work[0].0.0 / parts + (count - 1.0) * parts * self.boundary;
         let exposed = (self.exposed / count).max(0.0);
         let turns = degrees.micro_batches(options.global_batch) as f64 - 1.0 / parts;
         // Rounding of single stages may lower a sum by less than a nanosecond each.
         let bound = (turns * (period - 1.0) + fill + exposed - count - 2.0).max(0.0);
         Some(Nanos(bound as u64))
+    }
+}
+
+impl Terms {
+    /// The least time in which the fastest `stages` slots hold all blocks, none cut.
+    fn whole_blocks(&self, stages: u32) -> f64 {
+        let holds = |time: f64| {
+            let counts = taken(&self.work, stages).map(|((_, block), slots)| {
+                // Half a nanosecond, so that k blocks fit k times a block's time.
+                f64::from(slots) * ((time + 0.5) / block).floor()
+            });
+            counts.sum::<f64>() >= f64::from(self.blocks)
+        };
+        let first = self.steps.partition_point(|&time| !holds(time));
+        self.steps.get(first).copied().unwrap_or(0.0)
     }
 }
 

@@ -75,6 +75,25 @@ fn cut(
     degrees: Degrees,
     pools: &[usize],
 ) -> Option<Solved> {
+    let stages = chain(sites, book, degrees, pools)?;
+    let costs = ChainCosts::interleaved(
+        &stages,
+        degrees.micro_batches(options.global_batch),
+        u64::from(degrees.virtual_stages),
+        options.bucket,
+        options.transfers,
+    );
+    let partition = exact(&costs).ok()?;
+    Some(Solved { pools: pools.to_vec(), partition, costs })
+}
+
+/// The hardware of each stage; `None` where two neighbours have no network between.
+pub(super) fn chain(
+    sites: &Sites,
+    book: &mut Book<'_>,
+    degrees: Degrees,
+    pools: &[usize],
+) -> Option<Vec<ChainStage>> {
     let layers = book.layers(degrees.tensor, degrees.micro_batch, degrees.data);
     let gpus = degrees.tensor * degrees.data;
     let mut stages = Vec::with_capacity(pools.len());
@@ -88,13 +107,5 @@ fn cut(
             reduction: sites.sites()[pool].ring(degrees.tensor, degrees.data),
         });
     }
-    let costs = ChainCosts::interleaved(
-        &stages,
-        degrees.micro_batches(options.global_batch),
-        u64::from(degrees.virtual_stages),
-        options.bucket,
-        options.transfers,
-    );
-    let partition = exact(&costs).ok()?;
-    Some(Solved { pools: pools.to_vec(), partition, costs })
+    Some(stages)
 }

@@ -4,10 +4,11 @@ use serde::Serialize;
 
 use super::Sites;
 use super::candidates::{Book, Degrees, candidates};
-use super::evaluate::{Solved, solve};
+use super::evaluate::{Solved, chain, solve};
 use crate::cluster::Inventory;
 use crate::pipeline::model::{ModelShape, ModelShapeError};
 use crate::pipeline::partition::Transfers;
+use crate::pipeline::schedule::{Timing, timing};
 use crate::units::{Bytes, Nanos};
 
 /// The most samples of an iteration.
@@ -157,6 +158,28 @@ pub fn search(
         candidates: all.len(),
         evaluated,
     })
+}
+
+/// The times of what was found, for a timeline of its schedule; `None` if it was found in another
+/// inventory.
+pub fn timing_of(
+    inventory: &Inventory,
+    shape: &ModelShape,
+    options: &SearchOptions,
+    found: &Found,
+) -> Option<Timing> {
+    let sites = Sites::new(inventory).ok()?;
+    let pools: Vec<usize> = found.stages.iter().map(|stage| stage.pool).collect();
+    let shape = shape.checked().ok()?;
+    let total: usize = found.stages.iter().map(|stage| stage.layers).sum();
+    let known = pools.iter().all(|&pool| pool < sites.sites().len());
+    if !known || total != shape.layers as usize + 2 {
+        return None;
+    }
+    let mut book = Book::new(&shape, &sites);
+    let stages = chain(&sites, &mut book, found.degrees, &pools)?;
+    let layers: Vec<usize> = found.stages.iter().map(|stage| stage.layers).collect();
+    Some(timing(&stages, &layers, found.degrees.virtual_stages, options.bucket))
 }
 
 fn stages(solved: &Solved) -> Vec<FoundStage> {

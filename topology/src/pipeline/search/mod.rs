@@ -5,7 +5,7 @@
 //! | `sites` | [`Sites`]: what the search needs of an inventory's pools |
 //! | `candidates` | every combination of degrees, with a lower bound of its iteration time |
 //! | `evaluate` | the stages of a combination, cut exactly |
-//! | `find` | [`search`]: best first, until no bound is below the best found |
+//! | `find` | [`search`]: best first, until no bound is below the best found; [`timing_of`] |
 //!
 //! A stage lies in one pool: `tensor · data` GPUs on whole nodes, or several stages on one node.
 //! Where a plan needs fewer stages than there is room for, the fastest pools are used first; their
@@ -21,5 +21,5 @@ mod sites;
 mod tests;
 
 pub use candidates::Degrees;
-pub use find::{Found, FoundStage, SearchError, SearchOptions, search};
+pub use find::{Found, FoundStage, SearchError, SearchOptions, search, timing_of};
 pub use sites::{Site, Sites};

@@ -5,6 +5,7 @@ use crate::cluster::{
     Cluster, ClusterId, Gpu, Inventory, Link, Network, NetworkKind, Nic, Pool, gigabits,
 };
 use crate::pipeline::model::{ModelShape, Optimizer, Precision, Recompute};
+use crate::pipeline::schedule::{Delivery, Schedule, ScheduleKind, simulate};
 use crate::pipeline::search::candidates::{Book, candidates};
 use crate::pipeline::search::evaluate::solve;
 use crate::units::{Bytes, Nanos};
@@ -86,7 +87,25 @@ fn the_best_of_one_pool_is_the_best_of_all_combinations_and_no_bound_is_above_it
         assert_eq!(layers, 14);
         assert!(found.stages.iter().all(|stage| stage.memory.0 <= 80_000_000_000));
         assert_eq!(search(&inventory, &shape, &options).expect("as before"), found);
+        run(&inventory, &shape, &options, &found);
     }
+}
+
+/// The timeline of what was found is no longer than promised by more than its transfers.
+fn run(inventory: &Inventory, shape: &ModelShape, options: &SearchOptions, found: &Found) {
+    let timing = timing_of(inventory, shape, options, found).expect("the same inventory");
+    let degrees = found.degrees;
+    let kind = match degrees.virtual_stages {
+        1 => ScheduleKind::OneForwardOneBackward,
+        _ => ScheduleKind::Interleaved,
+    };
+    let micro_batches = degrees.micro_batches(options.global_batch) as u32;
+    let schedule = Schedule::new(kind, degrees.pipeline, micro_batches, degrees.virtual_stages);
+    let schedule = schedule.expect("a good schedule");
+    let end = simulate(&schedule, &timing, Delivery::Buffered).expect("no deadlock").end;
+    let ratio = end.0 as f64 / found.iteration.0 as f64;
+    println!("{degrees:?}: timeline {end}, promised {}", found.iteration);
+    assert!((0.8..1.1).contains(&ratio), "{degrees:?} {end} {}", found.iteration);
 }
 
 #[test]
