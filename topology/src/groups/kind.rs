@@ -135,6 +135,11 @@ impl GroupKind {
         self.grid(layout).groups(self.along())
     }
 
+    /// Whether its groups have more than one member.
+    pub fn has_peers(self, layout: &Layout) -> bool {
+        self.along().iter().any(|&dimension| self.grid(layout).degree(dimension) > 1)
+    }
+
     /// Whether its groups have more than one member, and are not those of another kind.
     pub fn is_used(self, layout: &Layout) -> bool {
         let degree = |dimension| self.grid(layout).degree(dimension);

@@ -80,7 +80,8 @@ impl Placement {
     }
 
     /// Ranks along runs of GPUs: so many of a pool, then so many of another. A pool that comes
-    /// again goes on where it was left.
+    /// again goes on where it was left, on a new node if the run does not fit on the one that is
+    /// begun.
     pub fn along(inventory: &Inventory, runs: &[(usize, usize)]) -> Result<Self, PlacementError> {
         let pools: Vec<_> = inventory.pools().collect();
         let mut used = vec![0; pools.len()];
@@ -89,11 +90,14 @@ impl Placement {
             let Some(pool) = pools.get(index) else {
                 return Err(PlacementError::Unknown { pool: index, pools: pools.len() });
             };
-            let (first, wanted) = (used[index], used[index] + count);
+            let (node, gpus) = (pool.first_node().0, pool.gpu().per_node as usize);
+            let begun = used[index] % gpus;
+            let fits = begun == 0 || count <= gpus - begun;
+            let first = if fits { used[index] } else { used[index] + gpus - begun };
+            let wanted = first + count;
             if wanted > pool.gpus() {
                 return Err(PlacementError::Full { pool: index, has: pool.gpus(), wanted });
             }
-            let (node, gpus) = (pool.first_node().0, pool.gpu().per_node as usize);
             seats.extend((first..wanted).map(|gpu| Seat {
                 node: NodeId(node + (gpu / gpus) as u32),
                 gpu: (gpu % gpus) as u32,

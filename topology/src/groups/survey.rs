@@ -43,7 +43,7 @@ pub fn survey(
 ) -> Result<Vec<SurveyedGroup>, SelectError> {
     let mut known: HashMap<Vec<NodeId>, Selection> = HashMap::new();
     let mut groups = Vec::new();
-    for &kind in kinds.iter().filter(|kind| kind.is_used(layout)) {
+    for &kind in kinds.iter().filter(|kind| kind.has_peers(layout)) {
         for (index, ranks) in kind.groups(layout).into_iter().enumerate() {
             let nodes = placement.nodes_of(&ranks);
             let count = nodes.len();

@@ -299,6 +299,9 @@ fn a_shared_line_is_the_slowest_when_many_nodes_use_it() {
     assert_eq!(selection.reason.to_string(), "the link ib - roce, which all nodes share");
 }
 
+/// Kinds of tp 8, dp 2, pp 4.
+const USED: [&str; 5] = ["tp", "dp", "pp", "tp-pp", "tp-dp"];
+
 #[test]
 fn clusters_hold_contiguous_ranks_and_only_pipelines_cross() {
     let three = inventory(&[("a", 2, IB), ("b", 4, ROCE), ("c", 2, IB)], None);
@@ -312,7 +315,10 @@ fn clusters_hold_contiguous_ranks_and_only_pipelines_cross() {
     let degrees = Degrees { tensor: 8, pipeline: 4, ..Degrees::default() };
     let layout =
         Layout::new(placement.world(), &degrees, RankOrder::default()).expect("8 · 4 divides 64");
-    let groups = survey(&three, &layout, &placement, &GroupKind::HEAVY).expect("networks");
+    let used: Vec<GroupKind> =
+        GroupKind::ALL.into_iter().filter(|kind| kind.is_used(&layout)).collect();
+    assert_eq!(used.iter().map(|kind| kind.name()).collect::<Vec<_>>(), USED);
+    let groups = survey(&three, &layout, &placement, &used).expect("networks");
     assert!(groups.iter().all(|group| !group.is_bad_fallback()));
     let pipelines = groups.iter().filter(|group| group.kind == GroupKind::Pipeline);
     assert!(pipelines.clone().count() == 16);
@@ -334,6 +340,8 @@ fn nodes_keep_their_ranks_together() {
     let nodes: Vec<(u32, u32, u32)> =
         placement.nodes().iter().map(|(node, rank, n)| (node.0, rank.number(), *n)).collect();
     assert_eq!(nodes, [(2, 0, 8), (3, 8, 4), (0, 12, 8)]);
+    let whole = Placement::along(&two, &[(0, 6), (0, 6)]).expect("a node each");
+    assert_eq!(whole.seat(Rank::new(6)), Seat { node: crate::cluster::NodeId(1), gpu: 0 });
     let scattered = Placement::along(&two, &[(0, 4), (1, 4), (0, 4)]);
     assert!(matches!(scattered, Err(PlacementError::Scattered { .. })), "{scattered:?}");
     let full = Placement::along(&two, &[(0, 17)]).expect_err("16 GPUs").to_string();
