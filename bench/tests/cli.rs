@@ -182,6 +182,23 @@ fn two_ranks_print_csv_with_every_element_right() {
 }
 
 #[test]
+fn a_tuning_file_of_another_number_of_ranks_is_refused() {
+    let file = std::env::temp_dir().join(format!("onepath-tuning-{}.toml", std::process::id()));
+    let line = |ranks: u32, option: &str| {
+        let file = file.display();
+        run(&format!("allreduce --ranks {ranks} --sizes 4 --iterations 1 --{option} {file}"))
+    };
+    let written = line(2, "write-tuning");
+    assert_eq!(written.status.code(), Some(0), "{}", text(&written.stderr));
+    let (same, other) = (line(2, "tuning"), line(3, "tuning"));
+    std::fs::remove_file(&file).expect("it was written");
+    assert_eq!(same.status.code(), Some(0), "{}", text(&same.stderr));
+    let said = text(&other.stderr);
+    assert_eq!(other.status.code(), Some(1), "{said}");
+    assert!(said.contains("ranks = 2 is wrong: this job has 3"), "{said}");
+}
+
+#[test]
 fn every_collective_is_right_in_every_type() {
     println!("seed 5");
     let (options, json) = ("--ranks 3 --iterations 2 --warmup 1 --seed 5", "--format json");

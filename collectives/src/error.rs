@@ -28,6 +28,20 @@ pub enum CollectiveError {
         /// The call that needed it.
         call: Option<CallDescription>,
     },
+    /// The data connection between two ranks broke although both are alive. `shrink` connects them
+    /// anew.
+    #[error(
+        "rank {by} lost its data connection with rank {rank}{}; both are alive",
+        during(.call.as_ref())
+    )]
+    Unreachable {
+        /// The rank that could not be reached.
+        rank: Rank,
+        /// The rank that found it.
+        by: Rank,
+        /// The call that was under way, if one was.
+        call: Option<CallDescription>,
+    },
     /// Two ranks make different calls where they should make the same. Every rank has this error,
     /// whether it is one of the two or not.
     #[error("{0}")]
