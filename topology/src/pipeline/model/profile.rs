@@ -112,7 +112,11 @@ impl Profile {
         let lists = [
             ("parameters_per_layer_bytes", &parameters.parameters_per_layer_bytes, MAX_BYTES),
             ("activation_parameters_bytes", &parameters.activation_parameters_bytes, MAX_BYTES),
-            ("layer_memory_total_mb", &file.execution_memory.layer_memory_total_mb, MAX_BYTES / 1e6),
+            (
+                "layer_memory_total_mb",
+                &file.execution_memory.layer_memory_total_mb,
+                MAX_BYTES / 1e6,
+            ),
             ("layer_compute_total_ms", times, MAX_LAYER_MS),
         ];
         for (field, list, most) in lists {

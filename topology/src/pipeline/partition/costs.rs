@@ -98,7 +98,8 @@ impl Collective {
         }
         let steps = u64::from(self.members - 1);
         let share = bytes.0 as f64 * steps as f64 / f64::from(self.members);
-        Nanos(steps.saturating_mul(self.hop.latency.0)) + self.hop.bandwidth.time_for(Bytes(share.ceil() as u64))
+        Nanos(steps.saturating_mul(self.hop.latency.0))
+            + self.hop.bandwidth.time_for(Bytes(share.ceil() as u64))
     }
 }
 
@@ -149,7 +150,7 @@ struct Prepared {
 
 fn prefix(layers: &[LayerCost], of: impl Fn(&LayerCost) -> u64) -> Vec<u64> {
     let mut sums = vec![0];
-    let mut sum = 0;
+    let mut sum: u64 = 0;
     sums.extend(layers.iter().map(|layer| {
         sum = sum.saturating_add(of(layer));
         sum

@@ -142,7 +142,7 @@ impl Rest {
                     let this = (
                         rest.0.max(cost.period.0),
                         rest.1.max(cost.exposed.0),
-                        rest.2.saturating_add(cost.fill.0),
+                        u64::saturating_add(rest.2, cost.fill.0),
                     );
                     best = Some(best.map_or(this, |best| {
                         (best.0.min(this.0), best.1.min(this.1), best.2.min(this.2))
