@@ -155,7 +155,7 @@ impl Run<'_> {
             }
         }
         drop(progress);
-        printer.map_or(Ok(()), Printer::finish)?;
+        printer.map_or(Ok(()), |printer| printer.finish(&[]))?;
         Ok(Verdict::Right)
     }
 }

@@ -44,11 +44,16 @@ impl Labels {
         self.paths.get(at).map(|&(path, _)| path)
     }
 
-    /// The label of a lane's queue pair. One that follows another gets a new label; every second
-    /// one that of a lane that is `alive`, whose path is known to be good.
+    /// The label of a lane's queue pair. The first one that follows gets another label of the
+    /// lane's path, or the label of the next lane; every second one that of a lane that is `alive`,
+    /// whose path is known to be good; the others any label: which of those that are known are
+    /// good is not known, and a queue pair needs a good path at both ends.
     pub(super) fn label(&self, lane: u8, generation: u32, alive: Option<FlowLabel>) -> FlowLabel {
-        if let Some(label) = alive.filter(|_| generation > 0 && generation % 2 == 0) {
+        if let Some(label) = alive.filter(|_| generation > 0 && generation.is_multiple_of(2)) {
             return label;
+        }
+        if generation > 1 {
+            return self.derived(usize::from(lane), generation as usize);
         }
         let (at, turn) = (usize::from(lane), generation as usize);
         if let Some((_, labels)) = self.paths.get(at % self.paths.len().max(1)) {
@@ -110,6 +115,8 @@ mod tests {
         assert_eq!([0, 1].map(|lane| labels.label(lane, 0, None).get()), [5, 9]);
         assert_eq!(labels.label(0, 1, Some(label(7))).get(), 9);
         assert_eq!(labels.label(0, 2, Some(label(7))).get(), 7);
+        let others = [labels.label(0, 2, None), labels.label(0, 3, Some(label(7)))];
+        assert!(others.iter().all(|label| ![5, 7, 9].contains(&label.get())), "{others:?}");
         assert_eq!(labels.path(0), None);
     }
 

@@ -20,8 +20,8 @@ use super::queue::Lost;
 use super::word::Word;
 
 /// Before a queue pair that follows one that failed at once is tried out; doubled each time.
-const FIRST_PAUSE: Nanos = Nanos::millis(250);
-const LONGEST_PAUSE: Nanos = Nanos::secs(2);
+const FIRST_PAUSE: Nanos = Nanos::millis(50);
+const LONGEST_PAUSE: Nanos = Nanos::secs(1);
 
 /// How long a peer may have no open lane before it counts as cut off.
 const CUT_OFF_AFTER: Nanos = Nanos::secs(30);
@@ -298,6 +298,6 @@ mod tests {
     #[test]
     fn the_first_replacement_comes_at_once_and_later_ones_after_growing_pauses() {
         let pauses = [0, 1, 2, 3, 4, 5, 6, 99].map(|failures| pause(failures).0 / 1_000_000);
-        assert_eq!(pauses, [0, 0, 250, 500, 1_000, 2_000, 2_000, 2_000]);
+        assert_eq!(pauses, [0, 0, 50, 100, 200, 400, 800, 1_000]);
     }
 }
