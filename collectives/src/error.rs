@@ -54,14 +54,6 @@ pub enum CollectiveError {
         /// What is wrong, or which rank found it.
         problem: String,
     },
-    /// A rank lives but cannot be reached over RDMA, or this rank's device has a fault.
-    #[error("rank {rank} cannot be reached: {problem}")]
-    Unreachable {
-        /// The rank; the first other one, where the own device is to blame.
-        rank: Rank,
-        /// What is wrong, or which rank found it.
-        problem: String,
-    },
     /// RDMA does not bring bytes to or from a rank that is alive, or this rank's device has a fault.
     /// The other ranks have [`Unreachable`](Self::Unreachable).
     #[error("rank {rank} cannot be reached over RDMA: {problem}")]

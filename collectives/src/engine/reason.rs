@@ -15,7 +15,6 @@ pub(super) fn to_tell(error: &CollectiveError, me: Rank) -> Option<AbortReason> 
         }
         CollectiveError::RankLeft { rank, .. } => Some(AbortReason::Left { rank: *rank }),
         CollectiveError::Protocol { rank, .. } => Some(AbortReason::Misfit { rank: *rank }),
-        CollectiveError::Unreachable { rank, .. } => Some(AbortReason::Unreachable { rank: *rank }),
         CollectiveError::Rdma { rank, .. } => Some(AbortReason::Unreachable { rank: *rank }),
         CollectiveError::Aborted { by } if *by == me => Some(AbortReason::Requested),
         CollectiveError::Aborted { .. }
@@ -52,9 +51,6 @@ fn aborted(by: Rank, reason: AbortReason, call: Option<CallDescription>) -> Coll
         AbortReason::Unreachable { rank } => CollectiveError::Unreachable { rank, by, call },
         AbortReason::Misfit { rank } => {
             CollectiveError::Protocol { rank, problem: format!("found by rank {by}") }
-        }
-        AbortReason::Unreachable { rank } => {
-            CollectiveError::Unreachable { rank, problem: format!("found by rank {by}") }
         }
     }
 }
