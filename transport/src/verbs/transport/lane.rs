@@ -8,7 +8,8 @@ use onepath_topology::Nanos;
 use crate::verbs::{
     Access, AckTimeout, AddressHandle, CompletionQueue, FlowLabel, NotReadyTimer, Packet, PathMtu,
     Payload, PortNumber, PostError, ProtectionDomain, QueuePair, QueuePairError, QueuePairLimits,
-    QueuePairNumber, ReceiveRequest, Reception, SendOperation, SendRequest, SendSlots, Sending,
+    QueuePairNumber, ReceiveRequest, Reception, RemoteSpan, SendOperation, SendRequest, SendSlots,
+    Sending,
 };
 
 use super::counters::LaneCell;
@@ -248,9 +249,9 @@ impl Lane {
         self.life.is_open() && self.requests.free() > SPARE_SENDS
     }
 
-    /// Whether anything may be posted.
+    /// Whether anything may be posted. One place stays free for [`Self::fail`].
     pub(super) fn has_any_room(&self) -> bool {
-        self.life.is_open() && self.requests.free() > 0
+        self.life.is_open() && self.requests.free() > 1
     }
 
     /// Posts one write and notes it; its number.
@@ -284,18 +285,24 @@ impl Lane {
         number
     }
 
-    /// Takes the queue pair to the error state, where the device has not done so.
-    pub(super) fn fail(&mut self, cause: LaneDeath, now: Nanos) -> bool {
+    /// Takes the queue pair to the error state, where the device has not done so. A last request
+    /// goes before that: its completion says that all before it have ended, also those without a
+    /// completion.
+    pub(super) fn fail(&mut self, cause: LaneDeath, target: RemoteSpan, now: Nanos) -> bool {
+        if !self.life.is_alive() {
+            return false;
+        }
+        let (last, nothing) = (SendOperation::Write(target), Payload::Registered(&[]));
+        // Where it is refused, the lane stays closed and nobody is told anything of it.
+        let _ = self.post(last, nothing, What::Silent, true);
         // A device that does not even do that gives completions with errors nevertheless, or none:
         // then nobody is told anything of this lane, and nothing is sent twice.
         let _ = self.pair.fail();
-        let news = self.life.fail();
-        if news {
-            (self.cause, self.since, self.probe) = (cause, now, None);
-            self.failures += 1;
-            LaneCell::add(&self.cell.deaths, 1);
-        }
-        news
+        self.life.fail();
+        (self.cause, self.since, self.probe) = (cause, now, None);
+        self.failures += 1;
+        LaneCell::add(&self.cell.deaths, 1);
+        true
     }
 
     /// Whether every request has ended.

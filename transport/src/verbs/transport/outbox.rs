@@ -195,7 +195,12 @@ impl Outbox {
 
     /// Whether chunks were posted that may not be with the peer's device yet.
     pub(super) fn is_unsure(&self) -> bool {
-        self.lost != 0 || self.log.iter().any(|entry| matches!(entry.what, What::Data { .. }))
+        // One whose credit came has arrived, although its completion was not seen.
+        let sent = |entry: &Entry| match entry.what {
+            What::Data { slot, .. } => self.sent >> slot & 1 == 1,
+            What::Credit { .. } | What::Letter | What::Silent => false,
+        };
+        self.lost != 0 || self.log.iter().any(sent)
     }
 
     /// Whether no chunk waits for its credit.
@@ -276,6 +281,9 @@ mod tests {
         assert_eq!(outbox.smallest(), Some(order(0)));
         assert_eq!(outbox.credit(1), Ok(()));
         assert_eq!((outbox.free(), outbox.smallest()), (1, Some(order(1))));
+        sent(&mut outbox, 2, 2, 0);
+        assert!(outbox.is_unsure());
+        assert_eq!((outbox.credit(1), outbox.is_unsure()), (Ok(()), false));
         let wrong = SlotError::Credit { slots: 5, wrong: 5 };
         assert_eq!(outbox.credit(5), Err(wrong));
     }

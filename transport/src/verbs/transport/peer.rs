@@ -148,8 +148,9 @@ impl Peer {
 
     /// A lane's queue pair is of no use any more.
     pub(super) fn close(&mut self, at: usize, cause: LaneDeath, now: Nanos) {
+        let Ok(target) = self.destination.region.span(0, 0) else { return };
         let lane = &mut self.lanes[at];
-        if lane.fail(cause, now) {
+        if lane.fail(cause, target, now) {
             self.last_death = (lane.name(), cause);
             self.queue.release(at);
             self.changed = true;

@@ -257,16 +257,18 @@ impl Peer {
     fn remind(&mut self, at: usize, shared: &mut Shared) -> Result<(), TransportError> {
         let lane = &self.lanes[at];
         let waited = shared.now.since(lane.since);
-        let letter = match lane.life.stage() {
-            Stage::Told => self.closed(at),
-            Stage::Joined if !lane.life.may_prove() => self.ready(at),
-            _ => return Ok(()),
-        };
-        if waited >= ANSWER_AFTER && lane.life.stage() == Stage::Told && !lane.out.is_empty() {
+        let stage = lane.life.stage();
+        let unanswered = matches!(stage, Stage::Closing | Stage::Told) && !lane.out.is_empty();
+        if waited >= ANSWER_AFTER && unanswered {
             let (lane, cause) = (lane.name(), lane.cause);
             let seconds = waited.0 / Nanos::secs(1).0;
             return Err(self.error(VerbsProblem::NoAnswer { lane, cause, seconds }));
         }
+        let letter = match stage {
+            Stage::Told => self.closed(at),
+            Stage::Joined if !lane.life.may_prove() => self.ready(at),
+            _ => return Ok(()),
+        };
         if waited >= SAY_AGAIN && shared.now >= shared.remind {
             shared.reminded = true;
             self.control.send(&letter);
