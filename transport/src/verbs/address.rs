@@ -1,6 +1,7 @@
 //! Where a queue pair sends: the address handle, with the flow label that selects the path.
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::context::PortNumber;
 use super::gid::Gid;
@@ -15,13 +16,19 @@ const PORT_BITS: u32 = 14;
 const PORT_MASK: u32 = (1 << PORT_BITS) - 1;
 
 /// Why an address is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// It does not fit into the header.
     #[error("flow label {label:#x} has more than 20 bits: choose one of at most 0xfffff")]
     FlowLabel {
         /// The value.
         label: u32,
+    },
+    /// It is no number.
+    #[error("flow label '{found}' is no number: it must be one of at most 0xfffff")]
+    LabelText {
+        /// The text.
+        found: String,
     },
     /// It is none that a flow label can make.
     #[error("UDP source port {port} of RoCE v2 must be at least {LEAST_SOURCE_PORT}")]
@@ -86,6 +93,20 @@ impl FlowLabel {
     /// The 20 bits.
     pub fn get(self) -> u32 {
         self.0
+    }
+}
+
+impl FromStr for FlowLabel {
+    type Err = AddressError;
+
+    /// A number, decimal or after `0x` hexadecimal.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let number = match text.strip_prefix("0x") {
+            Some(digits) => u32::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        let number = number.map_err(|_| AddressError::LabelText { found: text.to_owned() })?;
+        Self::new(number)
     }
 }
 

@@ -34,6 +34,7 @@
 //! | `channel` | [`EventChannel`]: sleeping until there are completions |
 //! | `completion_queue`, `completion` | [`CompletionQueue`], [`Completion`], [`CompletionError`] |
 //! | `queue_pair` | [`QueuePair`], its states and work requests |
+//! | [`transport`] | flows between ranks over queue pairs |
 //! | `raw` | the binding |
 //!
 //! Each object holds references to those that it was made from, so they go in the order that the
@@ -66,6 +67,7 @@ mod memory_region;
 mod protection_domain;
 mod queue_pair;
 mod raw;
+pub mod transport;
 
 pub use address::{
     AddressError, AddressHandle, FlowLabel, GlobalRoute, LocalRoute, ROCE_UDP_PORT, Route,
