@@ -1,5 +1,7 @@
 //! The command line.
 
+use onepath_transport::verbs::AddressFamily;
+
 use crate::Outcome;
 use crate::wire::LinkRate;
 
@@ -7,8 +9,8 @@ use crate::wire::LinkRate;
 const MOST_WINDOW: u32 = 64;
 const MOST_BYTES: usize = 1 << 30;
 const MOST_COUNT: u64 = 1 << 32;
-const USAGE: &str = "FROM TO [--bytes N] [--count N] [--window N] [--label N] [--limit RATE] \
-                     [--least RATIO]";
+const USAGE: &str = "FROM TO [--bytes N] [--count N] [--window N] [--label N] [--ip 4|6] \
+                     [--limit RATE] [--least RATIO]";
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,8 @@ pub(crate) struct Arguments {
     pub(crate) window: u32,
     /// Selects the path; 0: the driver does.
     pub(crate) label: u32,
+    /// Which Internet protocol.
+    pub(crate) family: AddressFamily,
     /// The rate of the slowest link on the path.
     pub(crate) limit: Option<LinkRate>,
     /// What share of the limit's payload rate must be reached.
@@ -38,6 +42,7 @@ impl Arguments {
             count: 8,
             window: 4,
             label: 1,
+            family: AddressFamily::V4,
             limit: None,
             least: None,
         };
@@ -70,6 +75,13 @@ impl Arguments {
             "count" => self.count = within(1, MOST_COUNT)?,
             "window" => self.window = within(1, u64::from(MOST_WINDOW))? as u32,
             "label" => self.label = within(0, 0xf_ffff)? as u32,
+            "ip" => {
+                self.family = match value {
+                    "4" => AddressFamily::V4,
+                    "6" => AddressFamily::V6,
+                    _ => return Err(format!("--ip {value}: 4 or 6 would be right").into()),
+                }
+            }
             "limit" => {
                 let right = || format!("--limit {value}: a rate as in 20mbit would be right");
                 self.limit = Some(LinkRate::parse(value).ok_or_else(right)?);
@@ -108,6 +120,7 @@ mod tests {
             ("rxe0", &["1 devices", "FROM TO"][..]),
             ("a b --bytes 0", &["--bytes 0", "1 to 1073741824"]),
             ("a b --window 65", &["--window 65", "1 to 64"]),
+            ("a b --ip 5", &["--ip 5", "4 or 6"]),
             ("a b --limit 20MB", &["--limit 20MB", "20mbit"]),
             ("a b --limit 1gbit --least 1.5", &["--least 1.5", "0 to 1"]),
             ("a b --least 0.5", &["--least", "--limit"]),

@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! cargo run --release -p onepath-transport --example verbs_bandwidth -- \
-//!     FROM TO [--bytes N] [--count N] [--window N] [--label N] [--limit RATE] [--least RATIO]
+//!     FROM TO [--bytes N] [--count N] [--window N] [--label N] [--ip 4|6] [--limit RATE]
+//!     [--least RATIO]
 //! ```
 //!
 //! Writes `--count` times (8) `--bytes` bytes (1 MiB) over one reliable-connected queue pair with
 //! flow label `--label` (1), `--window` (4) of them under way at once, and sleeps on completion
-//! events meanwhile. Time goes from the first request to the last acknowledgement. With the rate
-//! of the slowest link (`--limit 20mbit`) it prints which share of that link's payload rate was
-//! reached (`wire` has the formula). Exit status 0: done, and at least `--least` of that rate; 1:
-//! less, or a failure; 2: arguments that make no sense.
+//! events meanwhile, over IPv4 or IPv6. Time goes from the first request to the last
+//! acknowledgement. With the rate of the slowest link (`--limit 20mbit`) it prints which share of
+//! that link's payload rate was reached (`wire` has the formula). Exit status 0: done, and at least
+//! `--least` of that rate; 1: less, or a failure; 2: arguments that make no sense.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -28,12 +29,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use onepath_transport::verbs::{
-    AddressFamily, DeviceList, Done, FlowLabel, GidChoice, Payload, PortNumber, QueuePair,
-    SendOperation, SendRequest, SendSlots,
+    DeviceList, Done, FlowLabel, GidChoice, Payload, PortNumber, QueuePair, SendOperation,
+    SendRequest, SendSlots,
 };
 
 use arguments::Arguments;
 use end::{End, connect};
+use wire::Writes;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Outcome<()> {
     let list = DeviceList::new()?;
-    let choice = GidChoice::Family(AddressFamily::V4);
+    let choice = GidChoice::Family(arguments.family);
     let open = |name: &str| -> Outcome<End> {
         End::open(&list.find(name)?, PortNumber::ONE, choice, arguments.bytes)
     };
@@ -72,7 +74,9 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     if arrived != pattern {
         return Err("the bytes that arrived are not those that were sent".into());
     }
-    report(arguments, from.mtu.min(to.mtu).bytes() as u64, took)
+    let mtu = from.mtu.min(to.mtu).bytes() as u64;
+    let writes = Writes { payload: arguments.bytes as u64, mtu, family: arguments.family };
+    report(arguments, writes, took)
 }
 
 /// Keeps `window` writes under way until all are acknowledged; how long that took.
@@ -112,16 +116,16 @@ fn write_all(
     Ok(began.elapsed())
 }
 
-fn report(arguments: &Arguments, mtu: u64, took: Duration) -> Outcome<()> {
+fn report(arguments: &Arguments, writes: Writes, took: Duration) -> Outcome<()> {
     let Arguments { bytes, count, window, label, .. } = *arguments;
-    let payload = bytes as u64 * count;
+    let payload = writes.payload * count;
     let rate = payload as f64 / took.as_secs_f64();
-    let wire = wire::wire_bytes(bytes as u64, mtu) * count;
+    let wire = writes.wire_bytes() * count;
     println!("{count} writes of {bytes} bytes, {window} under way, flow label {label:#x}");
     println!("{wire} bytes on the wire, by their headers");
     println!("{payload} bytes of payload in {:.4} s: {:.4} MB/s", took.as_secs_f64(), rate / 1e6);
     let Some(limit) = arguments.limit else { return Ok(()) };
-    let most = limit.payload_per_second(bytes as u64, mtu);
+    let most = limit.payload_per_second(writes);
     let ratio = rate / most;
     println!("limit: {limit} carry {:.4} MB/s of payload; ratio {ratio:.4}", most / 1e6);
     match arguments.least {
