@@ -12,27 +12,37 @@ use serde::Serialize;
 pub(crate) struct VerbsArguments {
     /// RDMA devices, as in rxe0,rxe1; the n-th rank of a host takes the n-th [default: all with an
     /// active port]
-    #[arg(long, env = "ONEPATH_VERBS_DEVICE", value_delimiter = ',', value_name = "LIST")]
-    verbs_device: Vec<String>,
+    #[arg(
+        long = "verbs-device",
+        env = "ONEPATH_VERBS_DEVICE",
+        value_delimiter = ',',
+        value_name = "LIST"
+    )]
+    device: Vec<String>,
     /// Queue pairs to each peer [default: 4; 1 with spread ecmp, 16 with spray]
-    #[arg(long, env = "ONEPATH_VERBS_LANES", value_parser = value_parser!(u16).range(1..=16))]
-    verbs_lanes: Option<u16>,
+    #[arg(long = "verbs-lanes", env = "ONEPATH_VERBS_LANES", value_parser = value_parser!(u16).range(1..=16))]
+    lanes: Option<u16>,
     /// The flow label of each lane, as in 1,2,0x3 [default: at random]
-    #[arg(long, env = "ONEPATH_VERBS_LABELS", value_delimiter = ',', value_name = "LIST")]
-    verbs_labels: Vec<FlowLabel>,
+    #[arg(
+        long = "verbs-labels",
+        env = "ONEPATH_VERBS_LABELS",
+        value_delimiter = ',',
+        value_name = "LIST"
+    )]
+    labels: Vec<FlowLabel>,
     /// How flows are spread over lanes: split, ecmp or spray [default: split]
-    #[arg(long, env = "ONEPATH_VERBS_SPREAD", value_name = "POLICY")]
-    verbs_spread: Option<Spread>,
+    #[arg(long = "verbs-spread", env = "ONEPATH_VERBS_SPREAD", value_name = "POLICY")]
+    spread: Option<Spread>,
     /// Index in the port's GID table [default: the first RoCE v2 entry, IPv4 before IPv6]
-    #[arg(long, env = "ONEPATH_VERBS_GID_INDEX", value_name = "INDEX")]
-    verbs_gid_index: Option<u8>,
+    #[arg(long = "verbs-gid-index", env = "ONEPATH_VERBS_GID_INDEX", value_name = "INDEX")]
+    gid_index: Option<u8>,
     /// Traffic class of packets (DSCP and ECN bits) [default: 0]
-    #[arg(long, env = "ONEPATH_VERBS_TRAFFIC_CLASS", value_name = "CLASS")]
-    verbs_traffic_class: Option<u8>,
+    #[arg(long = "verbs-traffic-class", env = "ONEPATH_VERBS_TRAFFIC_CLASS", value_name = "CLASS")]
+    traffic_class: Option<u8>,
     /// Time-out of a queue pair: 4.096 us x 2^CODE [default: 14]
-    #[arg(long, env = "ONEPATH_VERBS_ACK_TIMEOUT", value_name = "CODE",
+    #[arg(long = "verbs-ack-timeout", env = "ONEPATH_VERBS_ACK_TIMEOUT", value_name = "CODE",
           value_parser = value_parser!(u8).range(1..=31))]
-    verbs_ack_timeout: Option<u8>,
+    ack_timeout: Option<u8>,
 }
 
 impl VerbsArguments {
@@ -40,13 +50,13 @@ impl VerbsArguments {
     pub(crate) fn options(&self) -> VerbsOptions {
         let usual = VerbsOptions::default();
         VerbsOptions {
-            devices: self.verbs_device.clone(),
-            lanes: self.verbs_lanes,
-            labels: self.verbs_labels.clone(),
-            spread: self.verbs_spread.unwrap_or_default(),
-            gid_index: self.verbs_gid_index,
-            traffic_class: self.verbs_traffic_class.unwrap_or(usual.traffic_class),
-            ack_timeout: self.verbs_ack_timeout.unwrap_or(usual.ack_timeout),
+            devices: self.device.clone(),
+            lanes: self.lanes,
+            labels: self.labels.clone(),
+            spread: self.spread.unwrap_or_default(),
+            gid_index: self.gid_index,
+            traffic_class: self.traffic_class.unwrap_or(usual.traffic_class),
+            ack_timeout: self.ack_timeout.unwrap_or(usual.ack_timeout),
             ..usual
         }
     }
@@ -58,7 +68,8 @@ pub(crate) struct Lane {
     /// The receiver.
     pub(crate) peer: u32,
     /// Its number.
-    pub(crate) lane: u8,
+    #[serde(rename = "lane")]
+    pub(crate) number: u8,
     /// Its flow label at the end.
     pub(crate) label: u32,
     /// Payload bytes, resends included.
@@ -79,7 +90,7 @@ impl From<&VerbsCount> for Lane {
     fn from(count: &VerbsCount) -> Self {
         Self {
             peer: count.peer.number(),
-            lane: count.lane,
+            number: count.lane,
             label: count.label,
             bytes: count.bytes,
             chunks: count.chunks,
@@ -132,7 +143,7 @@ mod tests {
     fn lanes_are_told_by_peer_and_those_without_chunks_left_out() {
         let lane = |peer, lane, bytes, deaths| Lane {
             peer,
-            lane,
+            number: lane,
             label: 16 + u32::from(lane),
             bytes,
             chunks: bytes / 10,
