@@ -54,6 +54,15 @@ pub enum CollectiveError {
         /// What is wrong, or which rank found it.
         problem: String,
     },
+    /// RDMA does not bring bytes to or from a rank that is alive, or this rank's device has a fault.
+    /// The other ranks have [`Unreachable`](Self::Unreachable).
+    #[error("rank {rank} cannot be reached over RDMA: {problem}")]
+    Rdma {
+        /// The rank; any other one, where the own device is to blame.
+        rank: Rank,
+        /// Path and operation, and what is wrong.
+        problem: String,
+    },
     /// A call did not end in its time.
     #[error("{call} did not end within {after:?}; late: {}", list(.late))]
     TimedOut {

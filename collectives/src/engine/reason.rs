@@ -15,6 +15,7 @@ pub(super) fn to_tell(error: &CollectiveError, me: Rank) -> Option<AbortReason> 
         }
         CollectiveError::RankLeft { rank, .. } => Some(AbortReason::Left { rank: *rank }),
         CollectiveError::Protocol { rank, .. } => Some(AbortReason::Misfit { rank: *rank }),
+        CollectiveError::Rdma { rank, .. } => Some(AbortReason::Unreachable { rank: *rank }),
         CollectiveError::Aborted { by } if *by == me => Some(AbortReason::Requested),
         CollectiveError::Aborted { .. }
         | CollectiveError::RankDead { .. }
