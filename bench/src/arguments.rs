@@ -10,6 +10,7 @@ use crate::lab::LabArguments;
 use crate::measure::{MAX_ITERATIONS, WARM_UP};
 use crate::paths::PathsArguments;
 use crate::sizes::parse_size;
+use crate::verbs::VerbsArguments;
 
 /// The most ranks that are started on one machine.
 pub(crate) const MAX_RANKS: i64 = 256;
@@ -86,7 +87,7 @@ pub(crate) struct CommonArguments {
     /// Ranks that are started on this machine [default: 2, or the launcher's]
     #[arg(long, value_parser = value_parser!(u32).range(1..=MAX_RANKS))]
     pub(crate) ranks: Option<u32>,
-    /// How bytes travel: auto, tcp, local (shared memory) or spray (datagrams)
+    /// How bytes travel: auto, tcp, local (shared memory), spray (datagrams) or verbs (RDMA)
     #[arg(long, env = "ONEPATH_TRANSPORT", default_value = "auto")]
     pub(crate) transport: TransportKind,
     /// TCP connections to each peer [default: the library's]
@@ -96,6 +97,8 @@ pub(crate) struct CommonArguments {
     /// burst:PACKETS; with --transport spray [default: reps]
     #[arg(long, env = "ONEPATH_ENTROPY", value_name = "POLICY")]
     pub(crate) entropy: Option<EntropyChoice>,
+    #[command(flatten)]
+    pub(crate) verbs: VerbsArguments,
     /// Iterations that are timed [default: by time, or the peers' with --format peers]
     #[arg(long, value_parser = value_parser!(u32).range(1..=i64::from(MAX_ITERATIONS)))]
     pub(crate) iterations: Option<u32>,
@@ -261,6 +264,9 @@ mod tests {
             ("b allreduce --ranks 0", &["--ranks", "0", "1..=256"]),
             ("b allreduce --transport udp", &["--transport", "udp", "local"]),
             ("b allreduce --entropy ecmp", &["--entropy", "ecmp", "round-robin"]),
+            ("b allreduce --verbs-lanes 17", &["--verbs-lanes", "17", "1..=16"]),
+            ("b allreduce --verbs-labels 1,x", &["--verbs-labels", "x", "0xfffff"]),
+            ("b allreduce --verbs-spread ecm", &["--verbs-spread", "ecm", "spray"]),
             ("b allreduce --format xml", &["--format", "xml", "peers"]),
             ("b allreduce --factor 1", &["--factor", "1", "2..=1024"]),
             ("b allreduce --sizes 4 --min 4", &["--sizes", "--min"]),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use onepath_collectives::{Algorithm, DataType, ReduceOp};
 use onepath_topology::{Rank, WorldSize};
+use onepath_transport::verbs::transport::{VerbsOptionError, VerbsOptions};
 
 use crate::arguments::{
     AllReduceArguments, BroadcastArguments, Command, CommonArguments, DataArguments, Format,
@@ -46,6 +47,9 @@ pub(crate) enum JobError {
     /// In place what cannot be.
     #[error("--in-place-only does not go with {0}, which always has separate buffers")]
     InPlace(&'static str),
+    /// Options of RDMA.
+    #[error("--transport verbs: {0}")]
+    Verbs(#[from] VerbsOptionError),
     /// Nobody to send to.
     #[error("sendrecv needs --ranks 2 or more, not {0}")]
     Alone(WorldSize),
@@ -79,6 +83,7 @@ pub(crate) struct Job {
     pub(crate) transport: TransportKind,
     pub(crate) subflows: Option<u16>,
     pub(crate) entropy: Option<EntropyChoice>,
+    pub(crate) verbs: VerbsOptions,
     pub(crate) algorithm: Option<Algorithm>,
     pub(crate) tuning: Option<PathBuf>,
     pub(crate) write_tuning: Option<PathBuf>,
@@ -174,6 +179,7 @@ impl Job {
             transport: parts.common.transport,
             subflows: parts.common.subflows,
             entropy: parts.common.entropy,
+            verbs: parts.common.verbs.options(),
             algorithm: data.and_then(|data| data.algorithm),
             tuning: data.and_then(|data| data.tuning.clone()),
             write_tuning: data.and_then(|data| data.write_tuning.clone()),
@@ -192,6 +198,7 @@ impl Job {
     }
 
     fn fits(self) -> Result<Self, JobError> {
+        self.verbs.check()?;
         if self.format == Format::Peers {
             match self.work {
                 Work::Measure(Collective::AllReduce) if self.limits => {
@@ -311,6 +318,9 @@ mod tests {
             ("alltoall --in-place-only", "--in-place-only"),
             ("sendrecv --ranks 1", "--ranks 2"),
             ("allreduce --sizes 6", "size 6"),
+            ("allreduce --verbs-spread ecmp --verbs-lanes 2", "say 1"),
+            ("allreduce --verbs-labels 3,3", "twice"),
+            ("allreduce --verbs-labels 3 --verbs-lanes 2", "2 lanes"),
             ("allreduce --min 1M --max 1K", "--min 1M"),
         ] {
             let message = job(line, None).expect_err(line).to_string();

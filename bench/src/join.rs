@@ -26,7 +26,8 @@ pub(crate) fn join(job: &Job) -> Result<Communicator, BuildError> {
     let mut builder = Builder::from_environment()?
         .transport(job.transport)
         .operation_timeout(job.timeout)
-        .insecure(job.insecure);
+        .insecure(job.insecure)
+        .verbs(job.verbs.clone());
     if let Some(subflows) = job.subflows {
         builder = builder.subflows(subflows);
     }

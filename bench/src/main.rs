@@ -14,6 +14,7 @@
 //! | `measure` | timing |
 //! | `limits` | what the machine could do at best |
 //! | `paths` | which local ports take which path to other hosts |
+//! | `verbs` | options of RDMA, and what went over each lane |
 //! | `output` | table, CSV, JSON and the peers' rows |
 //! | `lab` | a leaf-spine fabric of network namespaces on this machine |
 //! | `progress` | how far the run is, on standard error |
@@ -36,6 +37,7 @@ mod progress;
 mod sizes;
 mod trial;
 mod value;
+mod verbs;
 mod verify;
 mod worker;
 

@@ -160,6 +160,24 @@ fn a_path_to_this_host_has_nothing_to_choose() {
 }
 
 #[test]
+fn a_device_that_is_not_there_is_one_line_that_says_what_there_is_or_lacks() {
+    let output = run("paths --to 10.0.0.1 --roce nobody0");
+    let said = text(&output.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(output.stdout.is_empty());
+    // Another device would be right; or the kernel, or the library has none.
+    let (code, part) = if said.contains("no RDMA device 'nobody0'") {
+        (2, "libibverbs offers")
+    } else if said.contains("this kernel") {
+        (1, "ib_uverbs")
+    } else {
+        (1, "libibverbs1")
+    };
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains("--roce nobody0") && said.contains(part), "{said}");
+}
+
+#[test]
 fn half_of_a_launcher_s_variables_is_a_wrong_start() {
     let output = program("allreduce").env("RANK", "1").output().expect("the program starts");
     assert_eq!(output.status.code(), Some(2));
@@ -179,6 +197,23 @@ fn two_ranks_print_csv_with_every_element_right() {
         let wrong = lines[0].iter().position(|name| *name == "wrong").expect("a field");
         assert!(lines[1..].iter().all(|line| line[wrong] == "0"), "{csv}");
     }
+}
+
+#[test]
+fn a_tuning_file_of_another_number_of_ranks_is_refused() {
+    let file = std::env::temp_dir().join(format!("onepath-tuning-{}.toml", std::process::id()));
+    let line = |ranks: u32, option: &str| {
+        let file = file.display();
+        run(&format!("allreduce --ranks {ranks} --sizes 4 --iterations 1 --{option} {file}"))
+    };
+    let written = line(2, "write-tuning");
+    assert_eq!(written.status.code(), Some(0), "{}", text(&written.stderr));
+    let (same, other) = (line(2, "tuning"), line(3, "tuning"));
+    std::fs::remove_file(&file).expect("it was written");
+    assert_eq!(same.status.code(), Some(0), "{}", text(&same.stderr));
+    let said = text(&other.stderr);
+    assert_eq!(other.status.code(), Some(1), "{said}");
+    assert!(said.contains("ranks = 2 is wrong: this job has 3"), "{said}");
 }
 
 #[test]

@@ -28,6 +28,20 @@ pub enum CollectiveError {
         /// The call that needed it.
         call: Option<CallDescription>,
     },
+    /// The data connection between two ranks broke although both are alive. `shrink` connects them
+    /// anew.
+    #[error(
+        "rank {by} lost its data connection with rank {rank}{}; both are alive",
+        during(.call.as_ref())
+    )]
+    Unreachable {
+        /// The rank that could not be reached.
+        rank: Rank,
+        /// The rank that found it.
+        by: Rank,
+        /// The call that was under way, if one was.
+        call: Option<CallDescription>,
+    },
     /// Two ranks make different calls where they should make the same. Every rank has this error,
     /// whether it is one of the two or not.
     #[error("{0}")]
@@ -38,6 +52,15 @@ pub enum CollectiveError {
         /// The rank that sent it.
         rank: Rank,
         /// What is wrong, or which rank found it.
+        problem: String,
+    },
+    /// RDMA does not bring bytes to or from a rank that is alive, or this rank's device has a fault.
+    /// The other ranks have [`Unreachable`](Self::Unreachable).
+    #[error("rank {rank} cannot be reached over RDMA: {problem}")]
+    Rdma {
+        /// The rank; any other one, where the own device is to blame.
+        rank: Rank,
+        /// Path and operation, and what is wrong.
         problem: String,
     },
     /// A call did not end in its time.

@@ -61,7 +61,10 @@ fn arguments() -> Result<(String, Format), String> {
                     Some("text") => Format::Text,
                     Some("json") => Format::Json,
                     Some("csv") => Format::Csv,
-                    other => return Err(format!("--format is {other:?}")),
+                    other => {
+                        let other = other.unwrap_or("missing");
+                        return Err(format!("--format is {other}"));
+                    }
                 }
             }
             option if option.starts_with('-') => return Err(format!("{option} is no option")),

@@ -44,6 +44,7 @@ use onepath_topology::Rank;
 use flow::{FlowTable, MatchError, Slot};
 use plan::Plan;
 use proto::ConnectionError;
+use verbs::transport::VerbsProblem;
 use wire::WireError;
 
 /// Whether a poll moved anything.
@@ -106,6 +107,14 @@ pub enum TransportError {
         /// What is wrong.
         problem: ConnectionError,
     },
+    /// The peer cannot be reached over RDMA, or breaks the protocol there.
+    #[error("rank {peer}: {problem}")]
+    Verbs {
+        /// The peer; the first one, where the own device is to blame.
+        peer: Rank,
+        /// What is wrong.
+        problem: Box<VerbsProblem>,
+    },
 }
 
 impl TransportError {
@@ -116,6 +125,7 @@ impl TransportError {
             | Self::Io { peer, .. }
             | Self::Protocol { peer, .. }
             | Self::Connection { peer, .. }
+            | Self::Verbs { peer, .. }
             | Self::Mismatch { peer, .. } => peer,
         }
     }

@@ -18,12 +18,16 @@
 //!
 //! Kinds 3 to 5 appear only on subflows pinned to paths, see [`crate::tcp::pinned`]. There `chunk`
 //! is in an acknowledgement how many headers of the other direction were read, and in kind 4 the
-//! index of the subflow.
+//! index of the subflow. Over RDMA ([`crate::verbs::transport`]) `acknowledged` is a set of slots of
+//! the other direction that were emptied.
 
 use crate::plan::FlowTag;
 
 /// Bytes of an encoded [`ChunkHeader`].
 pub const HEADER_BYTES: usize = 64;
+
+/// Where [`ChunkHeader::acknowledged`] is in it.
+pub(crate) const ACKNOWLEDGED_AT: usize = 56;
 
 /// Version of the wire format; ranks with different versions refuse each other at start.
 pub const WIRE_VERSION: u8 = 2;
@@ -181,7 +185,7 @@ impl ChunkHeader {
         put(32, &self.signature.0[0].to_le_bytes());
         put(40, &self.signature.0[1].to_le_bytes());
         put(48, &self.chunk.to_le_bytes());
-        put(56, &self.acknowledged.to_le_bytes());
+        put(ACKNOWLEDGED_AT, &self.acknowledged.to_le_bytes());
     }
 
     /// Reads a header and checks every field that can be wrong by itself.
@@ -215,7 +219,7 @@ impl ChunkHeader {
             offset: word(24),
             signature: Signature([word(32), word(40)]),
             chunk: word(48),
-            acknowledged: word(56),
+            acknowledged: word(ACKNOWLEDGED_AT),
         })
     }
 }

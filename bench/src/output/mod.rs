@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::arguments::Format;
+use crate::verbs::{self, Lane};
 
 pub(crate) use heading::{Heading, RankPlace};
 pub(crate) use limit_row::LimitRow;
@@ -56,6 +57,9 @@ struct Document<'a, L> {
     #[serde(flatten)]
     heading: &'a Heading,
     rows: &'a [L],
+    /// Of RDMA; left out over other transports.
+    #[serde(skip_serializing_if = "<[Lane]>::is_empty")]
+    lanes: &'a [Lane],
 }
 
 impl<L: Line, W: Write> Printer<L, W> {
@@ -82,12 +86,14 @@ impl<L: Line, W: Write> Printer<L, W> {
         self.to.flush()
     }
 
-    /// Writes what comes after the rows.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
+    /// Writes what comes after the rows, with what went over the lanes of RDMA.
+    pub(crate) fn finish(mut self, lanes: &[Lane]) -> io::Result<()> {
         match self.format {
-            Format::Table => write!(self.to, "{}", L::table_end(&self.rows))?,
+            Format::Table => {
+                write!(self.to, "{}{}", L::table_end(&self.rows), verbs::table_end(lanes))?;
+            }
             Format::Json => {
-                let document = Document { heading: &self.heading, rows: &self.rows };
+                let document = Document { heading: &self.heading, rows: &self.rows, lanes };
                 serde_json::to_writer_pretty(&mut self.to, &document)?;
                 writeln!(self.to)?;
             }

@@ -37,7 +37,7 @@ fn print(format: Format, rows: Vec<Row>) -> String {
     for row in rows {
         printer.row(row).expect("a vector takes all");
     }
-    printer.finish().expect("a vector takes all");
+    printer.finish(&[]).expect("a vector takes all");
     String::from_utf8(to).expect("only text is written")
 }
 

@@ -2,8 +2,10 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `device` | the source of an RDMA device's queue pairs |
 //! | `report` | what was found, as table, CSV and JSON |
 
+mod device;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -15,11 +17,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum, value_parser};
-use onepath_collectives::bootstrap::HostPort;
+use onepath_collectives::bootstrap::host_port::{DEFAULT_PORT, HostPort};
 use onepath_transport::path::{
     DiscoverError, Discovery, HopRange, PathFile, ProbeConfig, Protocol, UnpinnedReason, discover,
+    roce,
 };
+use onepath_transport::verbs::ROCE_UDP_PORT;
 
+use device::DeviceProblem;
 use report::Report;
 
 /// How the paths are written.
@@ -41,12 +46,16 @@ pub(crate) struct PathsArguments {
     /// that flows go to [default port: 29400]
     #[arg(long, required = true, value_delimiter = ',', value_name = "HOST[:PORT]")]
     pub(crate) to: Vec<HostPort>,
-    /// Local address of the flows [default: by the route to the first destination]
+    /// Local address of the flows [default: by the route to the first destination; the device's
+    /// first of that family with --roce]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) from: Option<IpAddr>,
-    /// tcp or udp: the protocol is hashed
-    #[arg(long, default_value = "tcp")]
-    pub(crate) protocol: Protocol,
+    /// tcp or udp: the protocol is hashed [default: tcp]
+    #[arg(long, conflicts_with = "roce")]
+    pub(crate) protocol: Option<Protocol>,
+    /// RDMA device, as in rxe0: which flow labels of its queue pairs take which path, by RoCE v2
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) roce: Option<String>,
     /// Local ports wanted on each path
     #[arg(long, default_value_t = 4, value_parser = value_parser!(u16).range(1..=256))]
     pub(crate) ports: u16,
@@ -89,6 +98,23 @@ pub(crate) enum PathsError {
         /// The family of the source.
         family: &'static str,
     },
+    /// A port that RoCE does not go to.
+    #[error("--to {host}: RoCE v2 goes to UDP port {ROCE_UDP_PORT}; the host alone would be right")]
+    Port {
+        /// As it was given.
+        host: HostPort,
+    },
+    /// RoCE without the device that sends.
+    #[error("--protocol roce: --roce DEVICE would be right, as in --roce rxe0")]
+    NoDevice,
+    /// The device cannot be used.
+    #[error("--roce {device}: {problem}")]
+    Device {
+        /// Its name.
+        device: String,
+        /// The cause.
+        problem: DeviceProblem,
+    },
     /// Options that the search refuses, or a failure of it.
     #[error(transparent)]
     Discover(#[from] DiscoverError),
@@ -112,7 +138,8 @@ impl PathsError {
     /// Whether the command line was wrong.
     pub(crate) const fn is_usage(&self) -> bool {
         match self {
-            Self::Host { .. } | Self::Family { .. } => true,
+            Self::Host { .. } | Self::Family { .. } | Self::Port { .. } | Self::NoDevice => true,
+            Self::Device { problem, .. } => problem.is_usage(),
             Self::Discover(error) => !matches!(error, DiscoverError::Wait(_)),
             Self::Unpinned(_) | Self::Save { .. } | Self::Output(_) => false,
         }
@@ -121,18 +148,27 @@ impl PathsError {
 
 /// Finds the paths, writes and saves them.
 pub(crate) fn run(arguments: &PathsArguments) -> Result<(), PathsError> {
+    let default = match (&arguments.roce, arguments.protocol) {
+        (Some(_), _) => ProbeConfig::roce(),
+        (None, Some(Protocol::Roce)) => return Err(PathsError::NoDevice),
+        (None, protocol) => {
+            ProbeConfig { protocol: protocol.unwrap_or(Protocol::Tcp), ..ProbeConfig::default() }
+        }
+    };
     let destinations = resolve(arguments)?;
     let config = ProbeConfig {
-        protocol: arguments.protocol,
         hops: arguments.ttl,
         ports_per_path: arguments.ports,
         expected_paths: arguments.paths,
         seed: arguments.seed,
-        ..ProbeConfig::default()
+        ..default
     };
     let limit = Duration::from_secs(arguments.timeout);
     let began = Instant::now();
-    let discovery = discover(&config, arguments.from, &destinations, limit)?;
+    let discovery = match &arguments.roce {
+        Some(device) => of_device(device, arguments.from, &config, &destinations, limit)?,
+        None => discover(&config, arguments.from, &destinations, limit)?,
+    };
     let report = Report::new(&config, &discovery, began.elapsed());
     report.write(arguments.format, &mut io::stdout().lock())?;
     match discovery {
@@ -143,6 +179,21 @@ pub(crate) fn run(arguments: &PathsArguments) -> Result<(), PathsError> {
                 .map_err(|source| PathsError::Save { path: path.clone(), source }),
         },
     }
+}
+
+/// Which flow labels take which path from a device.
+fn of_device(
+    device: &str,
+    from: Option<IpAddr>,
+    config: &ProbeConfig,
+    destinations: &[SocketAddr],
+    limit: Duration,
+) -> Result<Discovery, PathsError> {
+    let addresses: Vec<IpAddr> = destinations.iter().map(SocketAddr::ip).collect();
+    let six = addresses.first().is_some_and(IpAddr::is_ipv6);
+    let source = device::source(device, from, six)
+        .map_err(|problem| PathsError::Device { device: device.to_owned(), problem })?;
+    Ok(roce::discover(config, &source, &addresses, limit)?)
 }
 
 /// One address for each destination, all of the family of the source.
@@ -160,6 +211,10 @@ fn resolve(arguments: &PathsArguments) -> Result<Vec<SocketAddr>, PathsError> {
             return Err(PathsError::Family { host: host.clone(), family });
         };
         six = Some(address.is_ipv6());
+        // Nobody who leaves the port out means that of the rendezvous.
+        if arguments.roce.is_some() && ![DEFAULT_PORT, ROCE_UDP_PORT].contains(&address.port()) {
+            return Err(PathsError::Port { host: host.clone() });
+        }
         resolved.push(address);
     }
     Ok(resolved)

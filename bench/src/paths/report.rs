@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use onepath_topology::Nanos;
 use onepath_transport::path::{
-    Destination, Discovery, Leaf, PathId, PathTable, PinnedPort, ProbeConfig,
+    Destination, Discovery, Leaf, PathId, PathTable, PinnedPort, ProbeConfig, Protocol,
 };
+use onepath_transport::verbs::FlowLabel;
 use serde::Serialize;
 
 use super::PathsFormat;
@@ -52,6 +53,9 @@ struct PathRow {
     /// Who answered, from the first hop that names paths.
     hops: String,
     ports: Vec<u16>,
+    /// The flow labels that choose these ports, if the protocol is RoCE.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    labels: Vec<u32>,
     /// The shortest of its ports' probes.
     round_trip_us: Option<f64>,
 }
@@ -91,7 +95,7 @@ impl Report {
         });
         Self {
             source: Some(table.source),
-            leaves: table.leaves.iter().map(leaf_row).collect(),
+            leaves: table.leaves.iter().map(|leaf| leaf_row(table.protocol, leaf)).collect(),
             rack_local: table.rack_local.clone(),
             unpinned: unpinned.collect(),
             ..self
@@ -131,18 +135,21 @@ impl Report {
     }
 
     fn csv(&self, to: &mut impl Write) -> io::Result<()> {
-        writeln!(to, "protocol,source,destination,leaf,path,hops,port,round_trip_us")?;
+        let protocol = self.protocol;
+        let more = if protocol == Protocol::Roce.name() { ",label" } else { "" };
+        writeln!(to, "protocol,source,destination,leaf,path,hops,port,round_trip_us{more}")?;
         let source = self.source.map(|source| source.to_string()).unwrap_or_default();
         for (leaf, row) in self.leaves.iter().enumerate() {
             for DestinationRow { address, paths, .. } in &row.destinations {
-                for PathRow { path, hops, ports, round_trip_us } in paths {
+                for PathRow { path, hops, ports, labels, round_trip_us } in paths {
                     let time = round_trip_us.map(|us| format!("{us:.1}")).unwrap_or_default();
-                    for port in ports {
-                        let protocol = self.protocol;
-                        writeln!(
-                            to,
-                            "{protocol},{source},{address},{leaf},{path},{hops},{port},{time}"
-                        )?;
+                    for (index, port) in ports.iter().enumerate() {
+                        write!(to, "{protocol},{source},{address},{leaf},{path},{hops},")?;
+                        write!(to, "{port},{time}")?;
+                        if let Some(label) = labels.get(index) {
+                            write!(to, ",{label}")?;
+                        }
+                        writeln!(to)?;
                     }
                 }
             }
@@ -163,39 +170,53 @@ impl LeafRow {
         {
             let state = if *complete { "" } else { ", INCOMPLETE" };
             writeln!(to, "# {address}: {probed_ports} ports probed, {silent_ports} silent{state}")?;
-            writeln!(to, "#{:>5}  {:width$} {:>10}  ports", "path", "answers from", "rtt (us)")?;
-            for PathRow { path, hops, ports, round_trip_us } in paths {
+            let labelled = paths.iter().any(|row| !row.labels.is_empty());
+            let last = if labelled { "flow labels" } else { "ports" };
+            writeln!(to, "#{:>5}  {:width$} {:>10}  {last}", "path", "answers from", "rtt (us)")?;
+            for PathRow { path, hops, ports, labels, round_trip_us } in paths {
                 let time = round_trip_us.map_or_else(|| "-".to_owned(), |us| format!("{us:.1}"));
-                let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-                writeln!(to, "{path:>6}  {hops:width$} {time:>10}  {}", ports.join(" "))?;
+                let shown: Vec<String> = if labelled {
+                    labels.iter().map(u32::to_string).collect()
+                } else {
+                    ports.iter().map(u16::to_string).collect()
+                };
+                writeln!(to, "{path:>6}  {hops:width$} {time:>10}  {}", shown.join(" "))?;
             }
         }
         Ok(())
     }
 }
 
-fn leaf_row(leaf: &Leaf) -> LeafRow {
-    let destinations = leaf.destinations.iter().map(|at| destination_row(leaf, at)).collect();
+fn leaf_row(protocol: Protocol, leaf: &Leaf) -> LeafRow {
+    let destinations = leaf.destinations.iter();
+    let destinations = destinations.map(|at| destination_row(protocol, leaf, at)).collect();
     LeafRow { last_hops: leaf.last_hops.clone(), destinations }
 }
 
-fn destination_row(leaf: &Leaf, destination: &Destination) -> DestinationRow {
+fn destination_row(protocol: Protocol, leaf: &Leaf, destination: &Destination) -> DestinationRow {
     let paths = leaf.paths.iter().zip(&destination.ports).enumerate();
     DestinationRow {
         address: destination.address,
         probed_ports: destination.probed_ports,
         silent_ports: destination.silent_ports,
         complete: destination.complete,
-        paths: paths.map(|(path, (id, ports))| path_row(path, id, ports)).collect(),
+        paths: paths.map(|(path, (id, ports))| path_row(protocol, path, id, ports)).collect(),
     }
 }
 
-fn path_row(path: usize, id: &PathId, pinned: &[PinnedPort]) -> PathRow {
+fn path_row(protocol: Protocol, path: usize, id: &PathId, pinned: &[PinnedPort]) -> PathRow {
+    let label = |pinned: &PinnedPort| FlowLabel::for_source_port(pinned.port).map(FlowLabel::get);
+    let labels = match protocol {
+        // Its ports are those of labels alone (`ProbeConfig::check`, `PathFile::parse`).
+        Protocol::Roce => pinned.iter().filter_map(|pinned| label(pinned).ok()).collect(),
+        Protocol::Tcp | Protocol::Udp => Vec::new(),
+    };
     let micros = |time: Nanos| time.get() as f64 / 1e3;
     PathRow {
         path,
         hops: id.to_string(),
         ports: pinned.iter().map(|pinned| pinned.port).collect(),
+        labels,
         round_trip_us: pinned.iter().filter_map(|pinned| pinned.round_trip).min().map(micros),
     }
 }

@@ -76,7 +76,7 @@ pub(crate) fn run(job: &Job) -> Result<Verdict, WorkError> {
 /// the loopback device.
 fn kind(transport: TransportKind) -> Kind {
     match transport {
-        TransportKind::Tcp | TransportKind::Spray => Kind::Tcp,
+        TransportKind::Tcp | TransportKind::Spray | TransportKind::Verbs => Kind::Tcp,
         TransportKind::Auto | TransportKind::Local => Kind::Local,
     }
 }
@@ -155,7 +155,7 @@ impl Run<'_> {
             }
         }
         drop(progress);
-        printer.map_or(Ok(()), Printer::finish)?;
+        printer.map_or(Ok(()), |printer| printer.finish(&[]))?;
         Ok(Verdict::Right)
     }
 }

@@ -13,6 +13,7 @@ use crate::progress::Progress;
 use crate::sizes::Bytes;
 use crate::trial::Trial;
 use crate::value::Value;
+use crate::verbs::Lane;
 use crate::verify::{Findings, Pattern};
 
 /// Into how many parts a row's iterations are cut, to measure the limit in turn with them.
@@ -53,7 +54,9 @@ impl Run<'_> {
         }
         drop(progress);
         if let Some(printer) = printer {
-            printer.finish()?;
+            let counts = self.communicator.verbs_counts();
+            let lanes: Vec<Lane> = counts.iter().map(Lane::from).collect();
+            printer.finish(&lanes)?;
         }
         Ok(verdict)
     }

@@ -9,6 +9,8 @@ use onepath_transport::proto::ConfigError;
 use onepath_transport::spray::hello::HelloError;
 use onepath_transport::spray::{SetupError, SocketError};
 use onepath_transport::tcp::{MAX_SUBFLOWS, OptionError};
+use onepath_transport::verbs::transport::hello::HelloError as VerbsHelloError;
+use onepath_transport::verbs::transport::{VerbsOptionError, VerbsSetupError};
 
 use super::paths::MAX_PATHS;
 use crate::algorithm::cost::TableError;
@@ -162,6 +164,28 @@ pub enum BuildError {
         rank: Rank,
         /// What is wrong.
         problem: UntrustedAddress,
+    },
+    /// Options of RDMA are wrong.
+    #[error(transparent)]
+    VerbsOptions(#[from] VerbsOptionError),
+    /// RDMA could not be set up.
+    #[error("transport verbs: {0}")]
+    Verbs(#[from] VerbsSetupError),
+    /// Queue pairs could not be exchanged.
+    #[error("cannot exchange queue pairs with rank {rank}: {source}")]
+    VerbsExchange {
+        /// The rank.
+        rank: Rank,
+        /// The cause.
+        source: io::Error,
+    },
+    /// What a rank says of its queue pairs cannot be read.
+    #[error("rank {rank} does not say what its queue pairs are: {problem}")]
+    VerbsHello {
+        /// The rank.
+        rank: Rank,
+        /// What is wrong.
+        problem: VerbsHelloError,
     },
     /// A socket could not be prepared.
     #[error(transparent)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use onepath_topology::{Rank, WorldSize};
 use onepath_transport::spray::{EntropyChoice, SprayOptions};
 use onepath_transport::tcp::MAX_SUBFLOWS;
+use onepath_transport::verbs::transport::VerbsOptions;
 
 use crate::algorithm::Algorithm;
 use crate::bootstrap::{HostPort, InterfaceChoice, JobSecret, Launch, Trust, process_environment};
@@ -18,6 +19,7 @@ use super::Communicator;
 use super::build_error::BuildError;
 use super::join::{self, Options};
 use super::paths::Pinning;
+use super::verbs::options_from_environment;
 
 /// TCP connections to a rank of another host: two, so that one hash of a fabric does not decide.
 const FAR_SUBFLOWS: u16 = 2;
@@ -37,11 +39,13 @@ pub enum TransportKind {
     Local,
     /// Datagrams everywhere, see [`onepath_transport::spray`]; never chosen by `Auto`.
     Spray,
+    /// RDMA everywhere, see [`onepath_transport::verbs::transport`]; never chosen by `Auto`.
+    Verbs,
 }
 
 impl TransportKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Auto, Self::Tcp, Self::Local, Self::Spray];
+    pub const ALL: [Self; 5] = [Self::Auto, Self::Tcp, Self::Local, Self::Spray, Self::Verbs];
 
     /// Its name, as options spell it.
     pub const fn name(self) -> &'static str {
@@ -50,6 +54,7 @@ impl TransportKind {
             Self::Tcp => "tcp",
             Self::Local => "local",
             Self::Spray => "spray",
+            Self::Verbs => "verbs",
         }
     }
 }
@@ -93,7 +98,11 @@ pub enum TuningSource {
 /// What is not said is taken from the environment: `ONEPATH_ALGORITHM`, `ONEPATH_TRANSPORT`,
 /// `ONEPATH_SUBFLOWS`, `ONEPATH_ENTROPY`, `ONEPATH_WAITING`, `ONEPATH_TUNING` (`measure`, `model`
 /// or a file), `ONEPATH_JOB_SECRET`, `ONEPATH_SOCKET_IFNAME`, `ONEPATH_SOCKET_FAMILY`,
-/// `ONEPATH_FLIGHT_RECORDS`.
+/// `ONEPATH_FLIGHT_RECORDS`; for RDMA `ONEPATH_VERBS_DEVICE` (names with commas between them, of
+/// which the n-th rank of a host takes the n-th), `ONEPATH_VERBS_LANES`, `ONEPATH_VERBS_LABELS`
+/// (flow labels with commas, one for each lane), `ONEPATH_VERBS_GID_INDEX`,
+/// `ONEPATH_VERBS_TRAFFIC_CLASS`, `ONEPATH_VERBS_SPREAD` (`split`, `ecmp` or `spray`),
+/// `ONEPATH_VERBS_ACK_TIMEOUT` (see [`VerbsOptions`]).
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     rank: Option<Rank>,
@@ -105,6 +114,7 @@ pub struct Builder {
     pinning: Option<Pinning>,
     spray: SprayOptions,
     entropy: Option<EntropyChoice>,
+    verbs: Option<VerbsOptions>,
     waiting: Option<Waiting>,
     algorithm: Option<Algorithm>,
     tuning: Option<TuningSource>,
@@ -206,6 +216,15 @@ impl Builder {
     #[must_use]
     pub fn entropy(mut self, entropy: EntropyChoice) -> Self {
         self.entropy = Some(entropy);
+        self
+    }
+
+    /// How [`TransportKind::Verbs`] works, in place of what the environment says; on all ranks with
+    /// the same spread policy, lanes and slots. With [`pinning`](Self::pinning), flow labels are
+    /// those of the UDP source ports that it finds for the peers' addresses and RoCE's port.
+    #[must_use]
+    pub fn verbs(mut self, options: VerbsOptions) -> Self {
+        self.verbs = Some(options);
         self
     }
 
@@ -317,6 +336,8 @@ impl Builder {
             ..self.spray
         };
         spray.check()?;
+        let verbs = self.verbs.map_or_else(options_from_environment, Ok)?;
+        verbs.check()?;
         let trust = match self.secret {
             Some(secret) => Trust::Secret(secret),
             None => Trust::from_environment(lookup, self.insecure)?,
@@ -335,6 +356,7 @@ impl Builder {
             near_subflows: said.unwrap_or(NEAR_SUBFLOWS),
             pinning: self.pinning,
             spray,
+            verbs,
             waiting: said_or(self.waiting, "ONEPATH_WAITING")?.unwrap_or_default(),
             algorithm: said_or(self.algorithm, "ONEPATH_ALGORITHM")?,
             tuning: self.tuning.unwrap_or_else(tuning_from_environment),
@@ -357,7 +379,7 @@ where
     if said.is_some() { Ok(said) } else { variable(name) }
 }
 
-fn variable<T: FromStr>(name: &'static str) -> Result<Option<T>, BuildError>
+pub(super) fn variable<T: FromStr>(name: &'static str) -> Result<Option<T>, BuildError>
 where
     T::Err: std::fmt::Display,
 {

@@ -21,7 +21,7 @@ use super::build_error::BuildError;
 use super::builder::TransportKind;
 use super::join::{Card, Options};
 use super::paths::{Pinning, first_ports};
-use super::{Communicator, SCRATCH_LIMIT, spray};
+use super::{Communicator, SCRATCH_LIMIT, spray, verbs};
 
 /// What the communicators of a process that stem from one world share.
 #[derive(Clone, Debug)]
@@ -66,6 +66,13 @@ impl Group {
         (hosts.len() + unknown) as u32
     }
 
+    /// How many ranks of the host of `me` have smaller numbers in this group.
+    pub(super) fn place_on_host(&self, me: Rank) -> usize {
+        let host = self.cards[me.index()].host;
+        let before = self.cards[..me.index()].iter();
+        before.filter(|card| host.is_some() && card.host == host).count()
+    }
+
     /// The ranks that share memory with `me`.
     fn local_peers(&self, me: Rank, world: WorldSize) -> Vec<Rank> {
         let host = self.cards[me.index()].host;
@@ -88,9 +95,11 @@ pub(super) fn connect(
     let local = by_memory(options.transport, (me, world), &on_host)?;
     let pinning = options.pinning.as_ref();
     let by_datagrams = options.transport == TransportKind::Spray;
-    let pinned = pinning.filter(|_| !by_datagrams);
+    let by_verbs = options.transport == TransportKind::Verbs;
+    let addresses_only = by_datagrams || by_verbs;
+    let pinned = pinning.filter(|_| !addresses_only);
     let paths = pinned_paths(&group, pinned, |rank| rank != me && !local.contains(&rank))?;
-    let wanted = |rank: Rank| match (local.contains(&rank) || by_datagrams, pinned) {
+    let wanted = |rank: Rank| match (local.contains(&rank) || addresses_only, pinned) {
         // To exchange addresses by it, and to notice the end of a rank of this host.
         (true, _) => 1,
         (false, Some(_)) => 0,
@@ -109,13 +118,22 @@ pub(super) fn connect(
         local_ports: Vec::new(),
         parent,
     })?;
-    let config = engine_config((me, world), &options, on_host.len() + 1);
+    let mut config = engine_config((me, world), &options, on_host.len() + 1);
     let watch = Watch::new(session.control);
     if by_datagrams {
         let transport = spray::connect(&group, (me, world), &session.data)?;
         let counters = transport.counters();
         let mut communicator = Communicator::assemble(config, Box::new(transport), watch);
         communicator.datagrams = Some(counters);
+        communicator.group = Some(group);
+        return Ok(communicator);
+    }
+    if by_verbs {
+        let transport = verbs::connect(&group, (me, world), session.data)?;
+        let counters = transport.counters();
+        config.chunk_limit = Some(transport.chunk_bytes());
+        let mut communicator = Communicator::assemble(config, Box::new(transport), watch);
+        communicator.lanes = Some(counters);
         communicator.group = Some(group);
         return Ok(communicator);
     }
@@ -184,7 +202,7 @@ fn by_memory(
 ) -> Result<Vec<Rank>, BuildError> {
     let far = || world.ranks().find(|rank| *rank != me && !on_host.contains(rank));
     match (transport, far()) {
-        (TransportKind::Tcp | TransportKind::Spray, _) => Ok(Vec::new()),
+        (TransportKind::Tcp | TransportKind::Spray | TransportKind::Verbs, _) => Ok(Vec::new()),
         (TransportKind::Local, Some(there)) => Err(BuildError::DifferentHosts { here: me, there }),
         (TransportKind::Auto | TransportKind::Local, _) => Ok(on_host.to_vec()),
     }

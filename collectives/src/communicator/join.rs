@@ -11,6 +11,8 @@ use onepath_transport::NoTransport;
 use onepath_transport::local::HostId;
 use onepath_transport::proto::packet::PROTOCOL_VERSION;
 use onepath_transport::spray::SprayOptions;
+use onepath_transport::verbs::transport::VerbsOptions;
+use onepath_transport::verbs::transport::hello::VERBS_VERSION;
 use onepath_transport::wire::WIRE_VERSION;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +43,7 @@ pub(super) struct Options {
     pub(super) near_subflows: u16,
     pub(super) pinning: Option<Pinning>,
     pub(super) spray: SprayOptions,
+    pub(super) verbs: VerbsOptions,
     pub(super) waiting: Waiting,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) tuning: TuningSource,
@@ -145,6 +148,8 @@ fn parameters(options: &Options) -> Vec<(String, String)> {
         ("transport", options.transport.to_string()),
         ("datagram version", PROTOCOL_VERSION.to_string()),
         ("datagrams", options.spray.agreed()),
+        ("verbs version", VERBS_VERSION.to_string()),
+        ("verbs", options.verbs.agreed()),
         ("subflows", options.subflows.to_string()),
         ("subflows inside a host", options.near_subflows.to_string()),
         ("pinned to paths", pinned),

@@ -9,6 +9,7 @@
 //! | `join`, `connect` | joining a world, connecting a group |
 //! | `paths` | pinning data connections to paths |
 //! | `spray` | exchanging addresses for datagrams |
+//! | `verbs` | exchanging queue pairs for RDMA |
 //! | `regroup` | split and shrink |
 //! | `tune` | agreeing on a cost table |
 //! | `fuzzing` | a parser for the fuzz targets |
@@ -24,6 +25,7 @@ mod regroup;
 mod scope;
 mod spray;
 mod tune;
+mod verbs;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -33,6 +35,7 @@ use std::time::Duration;
 use onepath_topology::{Rank, WorldSize};
 use onepath_transport::spray::{SprayCount, SprayCounters};
 use onepath_transport::tcp::pinned::{PathCount, PathCounters};
+use onepath_transport::verbs::transport::{VerbsCount, VerbsCounters};
 use onepath_transport::{NoTransport, Transport};
 
 use crate::algorithm::Algorithm;
@@ -70,6 +73,8 @@ pub struct Communicator {
     paths: Option<PathCounters>,
     /// What went to each peer, if datagrams do.
     datagrams: Option<SprayCounters>,
+    /// What went over each lane, if RDMA is used.
+    lanes: Option<VerbsCounters>,
     /// Calls of `split` so far.
     splits: Cell<u64>,
 }
@@ -113,6 +118,7 @@ impl Communicator {
             group: None,
             paths: None,
             datagrams: None,
+            lanes: None,
             splits: Cell::new(0),
         }
     }
@@ -174,6 +180,12 @@ impl Communicator {
     /// What went to and came from each peer by datagrams so far; empty over other transports.
     pub fn datagram_counts(&self) -> Vec<SprayCount> {
         self.datagrams.as_ref().map_or_else(Vec::new, SprayCounters::read)
+    }
+
+    /// What this rank has sent over each queue pair so far, by peer and lane; empty over other
+    /// transports.
+    pub fn verbs_counts(&self) -> Vec<VerbsCount> {
+        self.lanes.as_ref().map_or_else(Vec::new, VerbsCounters::read)
     }
 
     /// The last operations and, after a failure, what was under way: for a log file.

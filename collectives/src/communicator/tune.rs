@@ -44,20 +44,25 @@ pub(super) fn agree(communicator: &Communicator) -> Result<(), BuildError> {
             let measured = measure(communicator, &group.options.transport.to_string())?;
             share(communicator, Ok(measured.encode()))?
         }
-        TuningSource::File(path) => share(communicator, read(communicator.rank(), path))?,
+        TuningSource::File(path) => share(communicator, read(communicator, path))?,
     };
     communicator.engine.borrow_mut().set_tuning(Tuning::new(table));
     Ok(())
 }
 
 /// Rank 0's bytes; the other ranks bring none.
-fn read(rank: Rank, path: &Path) -> Result<Vec<u8>, BuildError> {
-    if rank != ROOT {
+fn read(communicator: &Communicator, path: &Path) -> Result<Vec<u8>, BuildError> {
+    if communicator.rank() != ROOT {
         return Ok(Vec::new());
     }
     let failed = |problem| BuildError::TuningFile { path: path.to_owned(), problem };
     let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-    CostTable::decode(&bytes).map_err(|error| failed(error.to_string()))?;
+    let table = CostTable::decode(&bytes).map_err(|error| failed(error.to_string()))?;
+    let (of, here) = (table.ranks(), communicator.world_size());
+    if of != here {
+        // Its times would not be used: the model would choose, and nobody would know why.
+        return Err(failed(format!("ranks = {of} is wrong: this job has {here}")));
+    }
     Ok(bytes)
 }
 

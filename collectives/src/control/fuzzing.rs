@@ -54,6 +54,7 @@ pub fn control_message_examples() -> Vec<Vec<u8>> {
         AbortReason::TimedOut { call, after: Duration::from_mins(10), late: vec![rank] },
         AbortReason::Left { rank },
         AbortReason::Misfit { rank },
+        AbortReason::Unreachable { rank },
     ];
     let oldest = Some(OldestOperation { number: 3, signature: call.signature() });
     let cause = DeathCause::Silent { span: Duration::from_secs(10) };

@@ -69,6 +69,11 @@ impl PeerMonitor {
         }
     }
 
+    /// Whether anything came from a peer later than `time`.
+    pub(super) fn heard_after(&self, rank: Rank, time: Nanos) -> bool {
+        self.peers[rank.index()].is_some_and(|peer| peer.heard > time)
+    }
+
     /// When [`Self::tick`] wants to be called next.
     pub(super) const fn next_tick(&self) -> Nanos {
         self.expected

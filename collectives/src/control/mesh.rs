@@ -15,8 +15,9 @@ use super::progress::Progress;
 use super::rank_set::RankSet;
 use super::reason::AbortReason;
 
-/// How long a rank, whose data connection was seen closed, has to explain itself.
-pub(super) const SUSPECT_GRACE: Nanos = Nanos::secs(1);
+/// How long a rank, whose data connection was seen closed, has to explain itself: longer than two
+/// heartbeats are apart, so that one that is alive is heard meanwhile.
+pub(super) const SUSPECT_GRACE: Nanos = Nanos::secs(2);
 
 /// What is known of one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +204,8 @@ impl Mesh {
         self.drain_agreement();
     }
 
-    /// The data path saw a connection of `rank` close.
+    /// The data path saw a connection of `rank` close. If that is because it died, its control
+    /// connection closes too, or it is heard no more; if it is alive, only the connection broke.
     pub(super) fn suspect(&mut self, rank: Rank, now: Nanos) {
         let known = self.suspects.iter().any(|&(suspect, _)| suspect == rank);
         if !known && !self.retired && self.is_joined(rank) {
@@ -246,8 +248,12 @@ impl Mesh {
         let (due, waiting) = self.suspects.iter().partition(|&&(_, until)| until <= now);
         self.suspects = waiting;
         let due: Vec<(Rank, Nanos)> = due;
-        for (rank, _) in due {
-            self.declare(rank, DeathCause::Closed);
+        for (rank, until) in due {
+            if self.monitor.heard_after(rank, Nanos(until.0 - SUSPECT_GRACE.0)) {
+                self.abort(AbortReason::Unreachable { rank });
+            } else {
+                self.declare(rank, DeathCause::Closed);
+            }
         }
     }
 

@@ -108,12 +108,29 @@ fn a_goodbye_is_no_death_and_the_death_that_it_gives_as_its_reason_is_named_firs
 }
 
 #[test]
-fn a_suspect_that_says_goodbye_within_a_second_has_left_and_else_is_dead() {
+fn a_suspect_of_which_more_is_heard_is_alive_and_only_its_connection_broke() {
+    let mut mesh = mesh();
+    mesh.suspect(rank(1), Nanos::millis(200));
+    mesh.suspect(rank(2), Nanos::millis(400));
+    mesh.on_message(rank(1), Message::Heartbeat(Progress::default()), Nanos::millis(1_100));
+    mesh.on_message(rank(2), Message::Heartbeat(Progress::default()), Nanos::millis(400));
+    mesh.tick(Progress::default(), Nanos::millis(2_200));
+    let actions_of_one = actions(&mut mesh);
+    let reason = AbortReason::Unreachable { rank: rank(1) };
+    assert_eq!(failure(&actions_of_one), Some(Failure::Aborted { by: rank(0), reason }));
+    assert!(mesh.is_joined(rank(1)));
+    mesh.tick(Progress::default(), Nanos::millis(2_400));
+    let cause = DeathCause::Closed;
+    assert!(actions(&mut mesh).contains(&Action::Dead { rank: rank(2), cause }));
+}
+
+#[test]
+fn a_suspect_that_says_goodbye_in_time_has_left_and_else_is_dead() {
     let mut mesh = mesh();
     mesh.suspect(rank(1), NOW);
     mesh.suspect(rank(2), NOW);
-    mesh.on_message(rank(1), Message::Goodbye(Departure { reason: None }), Nanos::millis(900));
-    mesh.tick(Progress::default(), Nanos::millis(999));
+    mesh.on_message(rank(1), Message::Goodbye(Departure { reason: None }), Nanos::millis(1_900));
+    mesh.tick(Progress::default(), Nanos::millis(1_999));
     assert_eq!(failure(&actions(&mut mesh)), None);
     assert_eq!(mesh.next_tick(), SUSPECT_GRACE);
     mesh.tick(Progress::default(), SUSPECT_GRACE);

@@ -5,7 +5,7 @@
 //! | 0 | requested | |
 //! | 1 | mismatch | number `u64`, then twice: rank `u32`, signature (2 words) |
 //! | 2 | timed out | signature (2 words), nanoseconds `u64`, bitmap of the late ranks |
-//! | 3, 4 | left, misfit | rank `u32` |
+//! | 3, 4, 5 | left, misfit, unreachable | rank `u32` |
 
 use std::fmt;
 use std::time::Duration;
@@ -44,6 +44,11 @@ pub enum AbortReason {
         /// The rank that sent it.
         rank: Rank,
     },
+    /// The data connection with a rank broke although that is alive.
+    Unreachable {
+        /// The rank at the other end.
+        rank: Rank,
+    },
 }
 
 impl fmt::Display for AbortReason {
@@ -54,6 +59,7 @@ impl fmt::Display for AbortReason {
             Self::TimedOut { call, after, .. } => write!(f, "{call} did not end within {after:?}"),
             Self::Left { rank } => write!(f, "rank {rank} has left"),
             Self::Misfit { rank } => write!(f, "rank {rank} sent what does not fit"),
+            Self::Unreachable { rank } => write!(f, "its data connection with rank {rank} broke"),
         }
     }
 }
@@ -89,6 +95,10 @@ impl AbortReason {
                 out.put_u8(4);
                 out.put_u32_le(rank.number());
             }
+            Self::Unreachable { rank } => {
+                out.put_u8(5);
+                out.put_u32_le(rank.number());
+            }
         }
     }
 
@@ -106,6 +116,7 @@ impl AbortReason {
             }
             3 => Ok(Self::Left { rank: get_rank(bytes, world)? }),
             4 => Ok(Self::Misfit { rank: get_rank(bytes, world)? }),
+            5 => Ok(Self::Unreachable { rank: get_rank(bytes, world)? }),
             reason => Err(meaningless("abort reason", u64::from(reason))),
         }
     }
@@ -154,6 +165,7 @@ pub(super) mod tests {
             },
             AbortReason::Left { rank: high },
             AbortReason::Misfit { rank: low },
+            AbortReason::Unreachable { rank: high },
         ]
     }
 

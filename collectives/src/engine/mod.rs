@@ -347,6 +347,9 @@ impl Engine {
                 CollectiveError::Protocol { rank, problem: problem.to_string() }
             }
             TransportError::Connection { problem, .. } => self.unreachable(rank, problem),
+            TransportError::Verbs { ref problem, .. } => {
+                CollectiveError::Rdma { rank, problem: problem.to_string() }
+            }
             TransportError::Mismatch { problem, .. } => self.mismatch(rank, problem),
         };
         self.break_with(found)

@@ -15,9 +15,11 @@ pub(super) fn to_tell(error: &CollectiveError, me: Rank) -> Option<AbortReason> 
         }
         CollectiveError::RankLeft { rank, .. } => Some(AbortReason::Left { rank: *rank }),
         CollectiveError::Protocol { rank, .. } => Some(AbortReason::Misfit { rank: *rank }),
+        CollectiveError::Rdma { rank, .. } => Some(AbortReason::Unreachable { rank: *rank }),
         CollectiveError::Aborted { by } if *by == me => Some(AbortReason::Requested),
         CollectiveError::Aborted { .. }
         | CollectiveError::RankDead { .. }
+        | CollectiveError::Unreachable { .. }
         | CollectiveError::Excluded
         | CollectiveError::ControlStopped
         | CollectiveError::Argument(_) => None,
@@ -46,6 +48,7 @@ fn aborted(by: Rank, reason: AbortReason, call: Option<CallDescription>) -> Coll
             CollectiveError::TimedOut { call, after, late }
         }
         AbortReason::Left { rank } => CollectiveError::RankLeft { rank, call },
+        AbortReason::Unreachable { rank } => CollectiveError::Unreachable { rank, by, call },
         AbortReason::Misfit { rank } => {
             CollectiveError::Protocol { rank, problem: format!("found by rank {by}") }
         }
@@ -102,6 +105,7 @@ mod tests {
             Failure::Dead { rank, cause: DeathCause::Closed },
             Failure::Dead { rank: me, cause: DeathCause::Excluded },
             Failure::Aborted { by: rank, reason: AbortReason::Requested },
+            Failure::Aborted { by: rank, reason: AbortReason::Unreachable { rank: me } },
             Failure::Stopped,
         ];
         for failure in failures {

@@ -4,6 +4,7 @@
 //! one round.
 
 mod abort;
+mod broken;
 mod death;
 mod in_flight;
 mod late;

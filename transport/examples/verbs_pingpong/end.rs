@@ -1,4 +1,4 @@
-//! An end of a connection.
+//! An end of a connection, for the examples with verbs.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ const LIMITS: QueuePairLimits =
 pub(crate) struct End {
     pub(crate) context: Context,
     port: PortNumber,
-    mtu: PathMtu,
+    pub(crate) mtu: PathMtu,
     gid: GidEntry,
     domain: ProtectionDomain,
     channel: EventChannel,

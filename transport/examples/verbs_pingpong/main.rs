@@ -110,6 +110,7 @@ fn run(list: &DeviceList, wanted: &Wanted) -> Outcome<()> {
         );
     }
     steps::source_ports(a, b)?;
+    steps::vendors_call(a, b)?;
     steps::inline_send(a, b)?;
     steps::gathered_send(a, b)?;
     steps::selective_signalling(a, b)?;

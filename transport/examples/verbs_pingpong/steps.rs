@@ -7,7 +7,7 @@ use std::time::Duration;
 use onepath_transport::verbs::{
     Access, Completion, CompletionError, Done, FlowLabel, Payload, PortNumber, PostError,
     QueuePair, QueuePairError, QueuePairState, ReceiveRequest, RemoteRegion, SendOperation,
-    SendRequest, SendSlots, default_source_port,
+    SendRequest, SendSlots, SourcePortError, default_source_port, set_udp_source_port,
 };
 
 use crate::Outcome;
@@ -233,6 +233,32 @@ pub(crate) fn failed_pair_is_flushed_and_replaced(a: &mut End, b: &mut End) -> O
     }
     ping_pong(a, b, FlowLabel::for_source_port(60_000)?, 1)?;
     println!("failed queue pair: {flushed} receives flushed, a new one works");
+    Ok(())
+}
+
+/// A device whose vendor offers no call for the source port is told apart, and the queue pair goes
+/// on; with one that has a call packets must come from the new port.
+pub(crate) fn vendors_call(a: &mut End, b: &mut End) -> Outcome<()> {
+    const PORT: u16 = 55_555;
+    let (mut pair_a, mut pair_b) = connect(a, b, LABEL)?;
+    let early = set_udp_source_port(&a.pair()?, PORT);
+    expect("early", matches!(early, Err(SourcePortError::State { .. })), true)?;
+    let low = set_udp_source_port(&pair_a, 4_791);
+    expect("low", matches!(low, Err(SourcePortError::Range { .. })), true)?;
+    let sniffer = Sniffer::open();
+    let offered = match set_udp_source_port(&pair_a, PORT) {
+        Ok(()) => true,
+        Err(error @ SourcePortError::NotOffered { .. }) => {
+            println!("vendor's call: {error}");
+            false
+        }
+        Err(error) => return Err(error.into()),
+    };
+    write((a, &mut pair_a), (b, &mut pair_b), 1)?;
+    if let (Ok(sniffer), true) = (sniffer, offered) {
+        let found = sniffer.source_port(pair_b.number().get(), PATIENCE)?;
+        expect("the source port that was set", found, Some(PORT))?;
+    }
     Ok(())
 }
 

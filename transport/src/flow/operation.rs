@@ -195,6 +195,11 @@ impl Operation {
         })
     }
 
+    /// Size of all chunks but each flow's last.
+    pub(super) fn chunk_bytes(&self) -> usize {
+        self.chunk_bytes
+    }
+
     /// Bytes of send `index`.
     pub(super) fn send_bytes(&self, index: u32) -> usize {
         self.sends[index as usize].flow.source.length

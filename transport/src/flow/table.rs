@@ -244,6 +244,11 @@ impl FlowTable {
         self.operations[slot.at()].send_bytes(index)
     }
 
+    /// Size of all chunks of an operation but each flow's last.
+    pub(crate) fn chunk_bytes(&self, slot: Slot) -> usize {
+        self.operations[slot.at()].chunk_bytes()
+    }
+
     /// The chunk of send flow `index` that begins at `offset`, unless its gates are closed: for a
     /// transport that cuts flows itself. Each chunk is to be sent once, and told by `sent`.
     pub fn chunk_at(&self, slot: Slot, index: u32, offset: usize) -> Option<OutgoingChunk> {

@@ -9,6 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use onepath_topology::Nanos;
 
 use super::Protocol;
+use crate::verbs::{FlowLabel, ROCE_UDP_PORT};
 
 /// The most destinations of one discovery.
 pub const MAX_DESTINATIONS: usize = 4096;
@@ -171,6 +172,20 @@ pub enum ConfigError {
         /// The last.
         last: u16,
     },
+    /// Ports that no flow label chooses.
+    #[error(
+        "local_ports is {first} to {last}: flow labels choose UDP source ports from {} to {}",
+        FlowLabel::SOURCE_PORTS.start(), FlowLabel::SOURCE_PORTS.end()
+    )]
+    Labels {
+        /// The first.
+        first: u16,
+        /// The last.
+        last: u16,
+    },
+    /// A destination to which RoCE does not go.
+    #[error("destination {0}: RoCE v2 goes to UDP port {ROCE_UDP_PORT}")]
+    NotRoce(SocketAddr),
     /// No destinations or too many.
     #[error("{0} destinations: from 1 to {MAX_DESTINATIONS} it would be right")]
     Destinations(usize),
@@ -194,6 +209,14 @@ pub enum ConfigError {
 }
 
 impl ProbeConfig {
+    /// The default for RoCE v2: ports 49153 to 65535, each of which is 49152 more than the flow
+    /// label that chooses it.
+    pub fn roce() -> Self {
+        let first = FlowLabel::SOURCE_PORTS.start() + 1;
+        let local_ports = first..=*FlowLabel::SOURCE_PORTS.end();
+        Self { protocol: Protocol::Roce, local_ports, ..Self::default() }
+    }
+
     /// Whether every field is in its range.
     pub fn check(&self) -> Result<(), ConfigError> {
         let expected = self.expected_paths.unwrap_or(1);
@@ -214,15 +237,19 @@ impl ProbeConfig {
         if !(1e-12..=0.5).contains(&self.miss_probability) {
             return Err(ConfigError::Probability(self.miss_probability));
         }
-        if self.local_ports.is_empty() || *self.local_ports.start() < FIRST_PORT {
-            let (first, last) = (*self.local_ports.start(), *self.local_ports.end());
+        let (first, last) = (*self.local_ports.start(), *self.local_ports.end());
+        if self.local_ports.is_empty() || first < FIRST_PORT {
             return Err(ConfigError::Ports { first, last });
+        }
+        if self.protocol == Protocol::Roce && !FlowLabel::SOURCE_PORTS.contains(&first) {
+            return Err(ConfigError::Labels { first, last });
         }
         Ok(())
     }
 
-    /// Whether all of `destinations` can be probed from `source`.
+    /// Whether all of `destinations` can be probed from `source` by a protocol.
     pub(crate) fn check_destinations(
+        protocol: Protocol,
         source: IpAddr,
         destinations: &[SocketAddr],
     ) -> Result<(), ConfigError> {
@@ -240,6 +267,9 @@ impl ProbeConfig {
             let nobody = ip.is_unspecified() || ip.is_multicast() || broadcast;
             if nobody || destination.port() == 0 {
                 return Err(ConfigError::Destination(destination));
+            }
+            if protocol == Protocol::Roce && destination.port() != ROCE_UDP_PORT {
+                return Err(ConfigError::NotRoce(destination));
             }
             if source.is_ipv4() != ip.is_ipv4() {
                 return Err(ConfigError::Family { source_address: source, destination });

@@ -12,6 +12,7 @@
 //! | [`table`] | the paths found: [`Discovery`], [`PathTable`] |
 //! | [`probe`] | the state machines, without sockets and clock: [`Prober`], [`Verifier`] |
 //! | [`io`] | sockets: [`discover`], [`verify`], [`pinned_socket`] |
+//! | [`roce`] | the same for queue pairs, whose UDP source port is chosen by a flow label |
 //! | [`file`](mod@file) | tables as TOML, for operators who know and for saving |
 //!
 //! What does not work, and why it is not tried: a UDP probe says nothing of a TCP flow (the
@@ -22,6 +23,7 @@ pub mod file;
 pub mod io;
 mod leaves;
 pub mod probe;
+pub mod roce;
 pub mod table;
 
 use std::fmt;
@@ -43,15 +45,24 @@ pub enum Protocol {
     Tcp,
     /// Empty datagrams; datagrams are predicted.
     Udp,
+    /// Empty datagrams to the UDP port of RoCE v2; what queue pairs send is predicted. Local ports
+    /// are those that flow labels choose ([`SOURCE_PORTS`](crate::verbs::FlowLabel::SOURCE_PORTS)).
+    Roce,
 }
 
 impl Protocol {
-    /// `tcp` or `udp`.
+    /// `tcp`, `udp` or `roce`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Roce => "roce",
         }
+    }
+
+    /// Whether its probes are datagrams.
+    pub(crate) const fn is_datagram(self) -> bool {
+        matches!(self, Self::Udp | Self::Roce)
     }
 }
 
@@ -61,9 +72,9 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Neither `tcp` nor `udp`.
+/// Neither `tcp` nor `udp` nor `roce`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no protocol of probes: tcp or udp")]
+#[error("'{0}' is no protocol of probes: tcp, udp or roce")]
 pub struct ProtocolError(String);
 
 impl FromStr for Protocol {
@@ -73,6 +84,7 @@ impl FromStr for Protocol {
         match text {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
+            "roce" => Ok(Self::Roce),
             _ => Err(ProtocolError(text.chars().take(32).flat_map(char::escape_debug).collect())),
         }
     }

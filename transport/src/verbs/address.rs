@@ -1,6 +1,8 @@
 //! Where a queue pair sends: the address handle, with the flow label that selects the path.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use super::context::PortNumber;
 use super::gid::Gid;
@@ -15,13 +17,19 @@ const PORT_BITS: u32 = 14;
 const PORT_MASK: u32 = (1 << PORT_BITS) - 1;
 
 /// Why an address is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// It does not fit into the header.
     #[error("flow label {label:#x} has more than 20 bits: choose one of at most 0xfffff")]
     FlowLabel {
         /// The value.
         label: u32,
+    },
+    /// It is no number.
+    #[error("flow label '{found}' is no number: it must be one of at most 0xfffff")]
+    LabelText {
+        /// The text.
+        found: String,
     },
     /// It is none that a flow label can make.
     #[error("UDP source port {port} of RoCE v2 must be at least {LEAST_SOURCE_PORT}")]
@@ -43,12 +51,18 @@ pub enum AddressError {
 /// Linux folds the label into 14 bits (`rdma_flow_label_to_udp_sport`, also in verbs.h as
 /// `ibv_flow_label_to_udp_sport`): the source port is `0xc000 | (low 14 bits ^ high 6 bits)`. So
 /// labels below 0x4000 choose port 0xc000 + label. Soft-RoCE does so for every queue pair (seen on
-/// Linux 6.12); of hardware, irdma, hns and mana do, as do mlx5 and bnxt\_re where firmware lets
-/// them: there it is untested.
+/// Linux 6.12). Of drivers for hardware these do, by their sources, for every reliable-connected
+/// queue pair over RoCE v2: mlx5 (`mlx5_set_path`), irdma (`irdma_modify_qp_roce`), hns
+/// (`hns_roce_v2_set_path`), mana (`mana_ib_gd_modify_qp`) and ionic (`ionic_controlpath.c`); all
+/// of them untested here. bnxt\_re does not: it hands the label to the firmware
+/// (`bnxt_qplib_modify_qp`) and says nothing of the port. Others were not looked at.
+/// [`super::set_udp_source_port`] sets the port where the vendor offers that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowLabel(u32);
 
 impl FlowLabel {
+    /// The UDP source ports that labels can choose.
+    pub const SOURCE_PORTS: RangeInclusive<u16> = LEAST_SOURCE_PORT..=u16::MAX;
     /// Leaves the choice of the path to the driver.
     pub const DRIVERS_CHOICE: Self = Self(0);
 
@@ -86,6 +100,20 @@ impl FlowLabel {
     /// The 20 bits.
     pub fn get(self) -> u32 {
         self.0
+    }
+}
+
+impl FromStr for FlowLabel {
+    type Err = AddressError;
+
+    /// A number, decimal or after `0x` hexadecimal.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let number = match text.strip_prefix("0x") {
+            Some(digits) => u32::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        let number = number.map_err(|_| AddressError::LabelText { found: text.to_owned() })?;
+        Self::new(number)
     }
 }
 

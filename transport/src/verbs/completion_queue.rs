@@ -108,6 +108,9 @@ impl Drop for CompletionQueueInner {
 }
 
 impl CompletionQueue {
+    /// How many completions one poll takes at most.
+    pub const BATCH: usize = BATCH;
+
     /// A queue with room for at least `entries` completions. Its events, if it has a channel, carry
     /// `token`.
     pub fn new(
@@ -153,7 +156,7 @@ impl CompletionQueue {
         self.inner.capacity
     }
 
-    /// Takes what there is, at most 32 completions; an empty answer means that there is nothing.
+    /// Takes what there is, at most [`Self::BATCH`] completions; an empty answer means that there is nothing.
     pub fn poll(
         &mut self,
     ) -> Result<impl ExactSizeIterator<Item = Completion> + '_, CompletionQueueError> {

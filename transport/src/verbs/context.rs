@@ -100,6 +100,13 @@ impl PathMtu {
         128 << self.to_raw()
     }
 
+    /// The size of so many bytes, if there is one.
+    pub fn of_bytes(bytes: u32) -> Option<Self> {
+        let all =
+            [Self::Bytes256, Self::Bytes512, Self::Bytes1024, Self::Bytes2048, Self::Bytes4096];
+        all.into_iter().find(|size| size.bytes() as u32 == bytes)
+    }
+
     pub(super) fn to_raw(self) -> u32 {
         match self {
             Self::Bytes256 => IBV_MTU_256,

@@ -119,6 +119,22 @@ pub struct GidEntry {
     pub kind: GidType,
 }
 
+impl GidEntry {
+    /// The network interface whose address this entry of a port's table is, as in `eth0`.
+    pub fn interface(&self, context: &Context, port: PortNumber) -> Result<String, GidError> {
+        let folder = attributes_in_sysfs(context, port).join("ndevs");
+        match fs::read_to_string(folder.join(self.index.to_string())) {
+            Ok(name) => Ok(name.trim().to_owned()),
+            Err(source) => Err(GidError::Interface {
+                device: context.name().to_owned(),
+                port,
+                entry: *self,
+                source,
+            }),
+        }
+    }
+}
+
 impl fmt::Display for GidEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} ({})", self.index, self.gid, self.kind)
@@ -169,6 +185,21 @@ pub enum GidError {
         device: String,
         /// The port.
         port: PortNumber,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The kernel does not say to which network interface an entry belongs.
+    #[error(
+        "{device} port {port} has no network interface for GID {entry}: {source}; RoCE entries \
+         that are in use have one"
+    )]
+    Interface {
+        /// The device.
+        device: String,
+        /// The port.
+        port: PortNumber,
+        /// The entry.
+        entry: GidEntry,
         /// The cause.
         source: io::Error,
     },
@@ -276,11 +307,16 @@ fn from_library(
     context.query_gid_table(most).map_err(failed)
 }
 
+/// Where the kernel says of what kind each entry is, and to which network interface it belongs.
+fn attributes_in_sysfs(context: &Context, port: PortNumber) -> PathBuf {
+    let device = PathBuf::from("/sys/class/infiniband").join(context.name());
+    device.join(format!("ports/{port}/gid_attrs"))
+}
+
 /// The entries of a port one by one, with their kinds from sysfs.
 fn from_sysfs(context: &Context, port: PortNumber) -> io::Result<Vec<GidEntry>> {
     let attributes = context.port(port).map_err(io::Error::other)?;
-    let class = PathBuf::from("/sys/class/infiniband").join(context.name());
-    let types = class.join(format!("ports/{port}/gid_attrs/types"));
+    let types = attributes_in_sysfs(context, port).join("types");
     let count = attributes.gid_entries.min(MOST_INDEX + 1);
     let mut entries = Vec::new();
     for (number, index) in (0..count).zip(0..=u8::MAX) {

@@ -34,6 +34,8 @@
 //! | `channel` | [`EventChannel`]: sleeping until there are completions |
 //! | `completion_queue`, `completion` | [`CompletionQueue`], [`Completion`], [`CompletionError`] |
 //! | `queue_pair` | [`QueuePair`], its states and work requests |
+//! | `source_port` | [`set_udp_source_port`]: the path by a call of the vendor |
+//! | [`transport`] | flows between ranks over queue pairs |
 //! | `raw` | the binding |
 //!
 //! Each object holds references to those that it was made from, so they go in the order that the
@@ -66,6 +68,8 @@ mod memory_region;
 mod protection_domain;
 mod queue_pair;
 mod raw;
+mod source_port;
+pub mod transport;
 
 pub use address::{
     AddressError, AddressHandle, FlowLabel, GlobalRoute, LocalRoute, ROCE_UDP_PORT, Route,
@@ -91,3 +95,4 @@ pub use queue_pair::{
     SendRequest, SendSlot, SendSlots, Sending,
 };
 pub use raw::library::LoadError;
+pub use source_port::{SourcePortError, set_udp_source_port};

@@ -4,13 +4,14 @@
 mod fabric;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use onepath_transport::path::{
-    Discovery, PathFile, PathId, PathTable, ProbeConfig, Protocol, UnpinnedReason, discover,
-    pinned_socket, verify,
+    Check, Discovery, PathFile, PathId, PathTable, ProbeConfig, Protocol, UnpinnedReason, discover,
+    pinned_socket, roce, verify,
 };
+use onepath_transport::verbs::ROCE_UDP_PORT;
 
 use fabric::{SPINES, host, ip, socket_address, spine_address, uplinks, within};
 
@@ -34,26 +35,50 @@ fn predicted_ports_take_the_predicted_spines() {
             fabric::build();
             nothing_to_find_is_said();
             for six in [false, true] {
-                for protocol in [Protocol::Tcp, Protocol::Udp] {
+                for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Roce] {
                     flows_follow_the_table(protocol, six);
                 }
             }
             destinations_are_grouped_by_leaf();
+            a_device_in_the_rack_is_near_though_it_swallows_probes();
             changes_of_the_fabric_are_noticed();
         }
     }
 }
 
 fn config(protocol: Protocol) -> ProbeConfig {
-    ProbeConfig { protocol, ports_per_path: PORTS, seed: 5, ..ProbeConfig::default() }
+    let default = match protocol {
+        Protocol::Roce => ProbeConfig::roce(),
+        Protocol::Tcp | Protocol::Udp => ProbeConfig::default(),
+    };
+    ProbeConfig { protocol, ports_per_path: PORTS, seed: 5, ..default }
+}
+
+/// What a device of the first host would be.
+fn device(six: bool) -> roce::RoceSource {
+    roce::RoceSource { address: host(0, 0, six), interface: "eth0".to_owned() }
 }
 
 fn table(config: &ProbeConfig, destinations: &[SocketAddr]) -> PathTable {
-    let found = within("h00", || discover(config, None, destinations, LIMIT));
+    let found = within("h00", || match config.protocol {
+        Protocol::Roce => {
+            let addresses: Vec<IpAddr> = destinations.iter().map(SocketAddr::ip).collect();
+            roce::discover(config, &device(addresses[0].is_ipv6()), &addresses, LIMIT)
+        }
+        Protocol::Tcp | Protocol::Udp => discover(config, None, destinations, LIMIT),
+    });
     match found.expect("it is well configured") {
         Discovery::Pinned(table) => table,
         Discovery::Unpinned { reason } => panic!("unpinned: {reason}"),
     }
+}
+
+fn check(config: &ProbeConfig, table: &PathTable) -> Check {
+    let check = within("h00", || match config.protocol {
+        Protocol::Roce => roce::verify(config, &device(table.source.is_ipv6()), table, LIMIT),
+        Protocol::Tcp | Protocol::Udp => verify(config, table, LIMIT),
+    });
+    check.expect("it is well configured")
 }
 
 /// The spine that a path names.
@@ -65,7 +90,8 @@ fn spine(path: &PathId, six: bool) -> usize {
 
 /// Every port of a table carries a real flow, whose bytes show on one uplink.
 fn flows_follow_the_table(protocol: Protocol, six: bool) {
-    let destination = socket_address(1, 0, six, PORT);
+    let port = if protocol == Protocol::Roce { ROCE_UDP_PORT } else { PORT };
+    let destination = socket_address(1, 0, six, port);
     let began = Instant::now();
     let table = table(&config(protocol), &[destination]);
     let took = began.elapsed();
@@ -85,8 +111,7 @@ fn flows_follow_the_table(protocol: Protocol, six: bool) {
     let probed = table.leaves[0].destinations[0].probed_ports;
     println!("{protocol} over {family}: {right} of {asked} right, {probed} ports in {took:.0?}");
     assert_eq!((right, asked), (SPINES * usize::from(PORTS), SPINES * usize::from(PORTS)));
-    let check =
-        within("h00", || verify(&config(protocol), &table, LIMIT)).expect("well configured");
+    let check = check(&config(protocol), &table);
     assert_eq!(check.confirmed, asked, "{check:?}");
 }
 
@@ -100,7 +125,7 @@ impl Server {
     fn new(protocol: Protocol, at: SocketAddr) -> Self {
         within("h10", || match protocol {
             Protocol::Tcp => Self::Tcp(TcpListener::bind(at).expect("a free port")),
-            Protocol::Udp => Self::Udp(UdpSocket::bind(at).expect("a free port")),
+            Protocol::Udp | Protocol::Roce => Self::Udp(UdpSocket::bind(at).expect("a free port")),
         })
     }
 
@@ -154,12 +179,30 @@ fn destinations_are_grouped_by_leaf() {
     assert_eq!(read.entries().count(), table.entries().count());
 }
 
+/// A device throws empty datagrams to its port away, so its distance is asked about at another.
+fn a_device_in_the_rack_is_near_though_it_swallows_probes() {
+    let [near, far] =
+        [(0, 1), (1, 0)].map(|(leaf, number)| socket_address(leaf, number, false, ROCE_UDP_PORT));
+    let _silent = within("h01", || UdpSocket::bind(near).expect("a free port"));
+    let table = table(&config(Protocol::Roce), &[near, far]);
+    assert_eq!(table.rack_local, [near]);
+    assert_eq!(roce::labels(&table, near.ip()), None);
+    let by_path = roce::labels(&table, far.ip()).expect("it has paths");
+    assert_eq!(by_path.len(), SPINES);
+    for roce::LabelsOfPath { path, labels } in by_path {
+        let found = table.entries().filter(|(_, other, _)| **other == path);
+        let ports: Vec<Option<u16>> = found.map(|(.., pinned)| Some(pinned.port)).collect();
+        let foretold: Vec<Option<u16>> = labels.iter().map(|label| label.source_port()).collect();
+        assert_eq!(foretold, ports, "{path}");
+    }
+}
+
 /// A table is checked while one spine swallows packets, and after a link was taken out.
 fn changes_of_the_fabric_are_noticed() {
     let config = config(Protocol::Tcp);
     let table = table(&config, &[socket_address(1, 0, false, PORT)]);
     let ports = usize::from(PORTS);
-    let check = || within("h00", || verify(&config, &table, LIMIT)).expect("well configured");
+    let check = || check(&config, &table);
 
     ip(Some("s2"), "route replace blackhole 10.1.0.0/16\n");
     let silent = check();

@@ -96,6 +96,7 @@ pub fn layers_of_profile(profile: &Profile, tensor: u32) -> Vec<LayerCost> {
     profile.layers.iter().map(layer).collect()
 }
 
+/// At most eleven days, so that sums over layers stay numbers.
 fn seconds(seconds: f64) -> Nanos {
-    Nanos((seconds * 1e9).round() as u64)
+    Nanos((seconds * 1e9).round().min(1e15) as u64)
 }

@@ -10,6 +10,9 @@ pub const MAX_LAYERS: usize = 4_096;
 /// The longest time of one layer that is believed: an hour.
 const MAX_LAYER_MS: f64 = 3_600_000.0;
 
+/// The most bytes of one layer that are believed: ten terabytes.
+const MAX_BYTES: f64 = 1e13;
+
 /// Why a profile is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
@@ -107,9 +110,13 @@ impl Profile {
         }
         let parameters = &file.model.parameters;
         let lists = [
-            ("parameters_per_layer_bytes", &parameters.parameters_per_layer_bytes, 1e15),
-            ("activation_parameters_bytes", &parameters.activation_parameters_bytes, 1e15),
-            ("layer_memory_total_mb", &file.execution_memory.layer_memory_total_mb, 1e9),
+            ("parameters_per_layer_bytes", &parameters.parameters_per_layer_bytes, MAX_BYTES),
+            ("activation_parameters_bytes", &parameters.activation_parameters_bytes, MAX_BYTES),
+            (
+                "layer_memory_total_mb",
+                &file.execution_memory.layer_memory_total_mb,
+                MAX_BYTES / 1e6,
+            ),
             ("layer_compute_total_ms", times, MAX_LAYER_MS),
         ];
         for (field, list, most) in lists {

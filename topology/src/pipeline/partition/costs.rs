@@ -98,7 +98,8 @@ impl Collective {
         }
         let steps = u64::from(self.members - 1);
         let share = bytes.0 as f64 * steps as f64 / f64::from(self.members);
-        Nanos(steps * self.hop.latency.0) + self.hop.bandwidth.time_for(Bytes(share.ceil() as u64))
+        Nanos(steps.saturating_mul(self.hop.latency.0))
+            + self.hop.bandwidth.time_for(Bytes(share.ceil() as u64))
     }
 }
 
@@ -149,9 +150,9 @@ struct Prepared {
 
 fn prefix(layers: &[LayerCost], of: impl Fn(&LayerCost) -> u64) -> Vec<u64> {
     let mut sums = vec![0];
-    let mut sum = 0;
+    let mut sum: u64 = 0;
     sums.extend(layers.iter().map(|layer| {
-        sum += of(layer);
+        sum = sum.saturating_add(of(layer));
         sum
     }));
     sums
@@ -233,7 +234,8 @@ impl ChainCosts {
     pub fn memory(&self, stage: usize, layers: Range<usize>) -> Bytes {
         let stage = &self.stages[stage];
         let sum = |sums: &[u64]| sums[layers.end] - sums[layers.start];
-        Bytes(sum(&stage.state) + stage.in_flight * sum(&stage.activation))
+        let kept = stage.in_flight.saturating_mul(sum(&stage.activation));
+        Bytes(sum(&stage.state).saturating_add(kept))
     }
 }
 
@@ -261,7 +263,7 @@ impl StageCosts for ChainCosts {
         }
         let compute = Nanos(here.compute[layers.end] - here.compute[layers.start]);
         let times = self.virtual_stages;
-        let every = |boundary: Nanos| Nanos(times * boundary.0);
+        let every = |boundary: Nanos| Nanos(times.saturating_mul(boundary.0));
         // Interleaved, the last rank sends to the first; that way is taken for the slowest.
         let around = times > 1 && layers.end > 0 && self.stages.len() > 1;
         let after = if layers.end > 0 && (stage + 1 < self.stages.len() || around) {

@@ -96,7 +96,7 @@ impl Label {
         Self {
             slowest: self.slowest.max(cost.period.0),
             exposed: self.exposed.max(cost.exposed.0),
-            sum: self.sum + cost.fill.0,
+            sum: self.sum.saturating_add(cost.fill.0),
             ..self
         }
     }
@@ -104,14 +104,15 @@ impl Label {
     /// `turns` is how often the slowest stage counts beside its part of the sum, with the
     /// divisor of that number.
     fn total(&self, turns: (u64, u64)) -> u64 {
-        turns.0.saturating_mul(self.slowest) / turns.1 + self.sum + self.exposed
+        let steady = turns.0.saturating_mul(self.slowest) / turns.1;
+        steady.saturating_add(self.sum).saturating_add(self.exposed)
     }
 
     /// The least total with the rest's own least terms.
     fn total_with(&self, rest: (u64, u64, u64), turns: (u64, u64)) -> u64 {
         let slowest = self.slowest.max(rest.0);
         let exposed = self.exposed.max(rest.1);
-        Self { slowest, exposed, sum: self.sum + rest.2, ..*self }.total(turns)
+        Self { slowest, exposed, sum: self.sum.saturating_add(rest.2), ..*self }.total(turns)
     }
 
     fn beats(&self, other: &Self) -> bool {
@@ -141,7 +142,7 @@ impl Rest {
                     let this = (
                         rest.0.max(cost.period.0),
                         rest.1.max(cost.exposed.0),
-                        rest.2 + cost.fill.0,
+                        u64::saturating_add(rest.2, cost.fill.0),
                     );
                     best = Some(best.map_or(this, |best| {
                         (best.0.min(this.0), best.1.min(this.1), best.2.min(this.2))
@@ -270,7 +271,7 @@ fn min_max(costs: &impl StageCosts, rest: &Rest) -> Partition {
             let ends = (start + 1..=layers - after).filter_map(|end| {
                 let rest = best[stage + 1][end]?.0;
                 let cost = fits(stage, start, end)?;
-                Some((rest + cost.fill.0, end))
+                Some((rest.saturating_add(cost.fill.0), end))
             });
             best[stage][start] = ends.min();
         }

@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `costs` | [`StageCosts`]: what a range of layers costs as a stage; [`ChainCosts`] from layers |
+//! | `costs` | [`StageCosts`]: what layers cost as a stage; [`ChainCosts`]: from their hardware |
 //! | `exposed` | the part of bucketed reductions that overlap does not hide |
 //! | `exact` | [`exact`]: the best partition, by dynamic programming |
 //! | `holmes` | [`holmes`]: layers in proportion to speed, as Holmes does |
@@ -10,8 +10,8 @@
 //!
 //! The time of an iteration of `m` micro-batches is
 //! `(m − 1) · max period + Σ fill + max exposed` over stages, in whole nanoseconds, so that
-//! equal costs are equal on every machine. Interleaved over `v` virtual stages, `m − 1/v` stands for
-//! `m − 1` and `fill` has a v-th of the computing.
+//! equal costs are equal on every machine. Interleaved over `v` virtual stages, `m − 1/v` stands
+//! for `m − 1` and `fill` has a v-th of the computing.
 
 mod costs;
 mod exact;

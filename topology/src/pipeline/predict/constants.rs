@@ -2,7 +2,8 @@
 
 use crate::units::{Bytes, Nanos};
 
-/// One set for all GPUs, models and plans; none is fitted to a single run. The defaults are for
+/// One set for all GPUs, models and plans; none is fitted to a single run, but all were chosen in
+/// sight of the 19 measured runs that `topology/README.md` lists. The defaults are for
 /// `DeepSpeed`'s pipeline engine as Sailor ran it: 1F1B, transfers that computing waits for, each
 /// activation cut over the tensor-parallel ranks for the way and gathered after it, and the
 /// reduction of gradients after the last backward pass.
@@ -30,8 +31,8 @@ pub struct Constants {
     /// Into the reduction's buffer, division, and back: two each.
     pub reduction_passes: f64,
     /// Standard deviation of the speed of equal GPUs: 1.5%. Everybody waits for the slowest, at
-    /// every boundary and in the reduction. Surveys of clusters report 2 to 8% (Sinha et al.,
-    /// SC'22); here the measured reductions, 2 to 5 times what their bytes need, show it.
+    /// every boundary and in the reduction. Surveys of clusters report several percent (Sinha et
+    /// al., SC'22); here the measured reductions, 2 to 5 times what their bytes need, show it.
     pub gpu_spread: f64,
     /// Memory outside of tensors: driver context, NCCL's buffers, libraries' workspaces. 4.2 GiB.
     pub runtime_memory: Bytes,

@@ -204,8 +204,8 @@ impl<'a> Model<'a> {
         let accumulate = self.passes(profile, self.constants.accumulation_passes, parameters);
         let accumulate = if self.plan.micro_batches() > 1 { accumulate } else { 0.0 };
         // As the profile counts it: parameters, gradients, two moments, one copy.
-        let tensors = (5 * parameters + in_flight * activations) as f64;
-        let memory = tensors * (1.0 + self.constants.allocator_slack);
+        let tensors = 5.0 * parameters as f64 + in_flight as f64 * activations as f64;
+        let memory = (tensors * (1.0 + self.constants.allocator_slack)).min(1e18);
         Link {
             compute: time + accumulate,
             before: 0.0,

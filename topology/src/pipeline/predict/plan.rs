@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::model::MAX_LAYERS;
+
 /// The only version of the format.
 const FORMAT: &str = "onepath-plan/1";
 
@@ -92,6 +94,16 @@ pub enum PlanError {
         /// How many the first has.
         first: usize,
     },
+    /// Too many layers.
+    #[error("stage {stage} of pipeline {pipeline} has {found} layers: at most {MAX_LAYERS}")]
+    Layers {
+        /// Which pipeline.
+        pipeline: usize,
+        /// Which stage.
+        stage: usize,
+        /// How many it has.
+        found: usize,
+    },
     /// Too many GPUs.
     #[error("the plan uses {0} GPUs: at most {MAX_GPUS} are accepted")]
     Gpus(u64),
@@ -170,6 +182,10 @@ fn check_pipeline(number: usize, pipeline: &Pipeline) -> Result<(), PlanError> {
         let place = || format!("stage {index} of pipeline {number}");
         if stage.layers.is_empty() {
             return zero("number of layers", place());
+        }
+        let found = stage.layers.len();
+        if found > MAX_LAYERS {
+            return Err(PlanError::Layers { pipeline: number, stage: index, found });
         }
         let found = stage.replicas.len();
         if found != first {

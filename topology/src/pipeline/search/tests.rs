@@ -118,6 +118,9 @@ fn the_slow_link_carries_one_boundary_and_the_faster_cluster_more_layers() {
         found.stages.iter().filter(|stage| stage.pool == pool).map(|stage| stage.layers).sum()
     };
     assert!(layers(0) > layers(1), "{found:?}");
+    let vast = ModelShape { hidden: 1 << 17, sequence: 1 << 24, ..shape(30) };
+    let error = search(&two_clusters(2), &vast, &options).expect_err("far too large");
+    assert!(matches!(error, SearchError::Nothing { .. }));
 }
 
 #[test]

@@ -7,9 +7,10 @@ use core::net::{IpAddr, SocketAddr};
 use super::error::shown;
 use super::raw::{RawEntry, RawFile, RawPath};
 use super::{Entry, MAX_ENTRIES, PathFile, PathFileError, To, prefix};
-use crate::path::HopRange;
 use crate::path::config::{MAX_PATHS, MAX_PORTS_PER_PATH};
 use crate::path::table::PathId;
+use crate::path::{HopRange, Protocol};
+use crate::verbs::{FlowLabel, ROCE_UDP_PORT};
 
 /// The most characters of a path's name.
 const MAX_NAME: usize = 64;
@@ -31,7 +32,7 @@ pub(super) fn file(raw: RawFile) -> Result<PathFile, PathFileError> {
     let mut entries = Vec::with_capacity(raw.destination.len());
     for (index, raw) in raw.destination.into_iter().enumerate() {
         let field = format!("destination[{index}]");
-        let entry = entry(&field, raw, hops)?;
+        let entry = entry(&field, raw, (protocol, hops))?;
         if !seen.insert(entry.to) {
             return Err(PathFileError::Twice { field: field + ".to", to: entry.to });
         }
@@ -40,12 +41,22 @@ pub(super) fn file(raw: RawFile) -> Result<PathFile, PathFileError> {
     Ok(PathFile { protocol, source, hops, entries })
 }
 
-fn entry(field: &str, raw: RawEntry, hops: HopRange) -> Result<Entry, PathFileError> {
+/// What the file says of all its entries.
+type Common = (Protocol, HopRange);
+
+fn entry(field: &str, raw: RawEntry, common: Common) -> Result<Entry, PathFileError> {
     let to = destination(&raw.to).ok_or_else(|| PathFileError::Address {
         field: format!("{field}.to"),
         value: shown(&raw.to),
         expected: DESTINATION,
     })?;
+    let (protocol, _) = common;
+    if let To::Port(address) = to
+        && protocol == Protocol::Roce
+        && address.port() != ROCE_UDP_PORT
+    {
+        return Err(PathFileError::NotRoce { field: format!("{field}.to"), to });
+    }
     let count = raw.last_hops.len();
     if count > MAX_LAST_HOPS {
         let field = format!("{field}.last_hops");
@@ -59,7 +70,7 @@ fn entry(field: &str, raw: RawEntry, hops: HopRange) -> Result<Entry, PathFileEr
     }
     let (mut paths, mut seen) = (Vec::with_capacity(raw.path.len()), Seen::default());
     for (index, raw) in raw.path.into_iter().enumerate() {
-        paths.push(path(&format!("{field}.path[{index}]"), raw, hops, &mut seen)?);
+        paths.push(path(&format!("{field}.path[{index}]"), raw, common, &mut seen)?);
     }
     Ok(Entry { to, last_hops, paths })
 }
@@ -74,7 +85,7 @@ struct Seen {
 fn path(
     field: &str,
     raw: RawPath,
-    hops: HopRange,
+    (protocol, hops): Common,
     seen: &mut Seen,
 ) -> Result<(PathId, Vec<u16>), PathFileError> {
     let id = match (raw.hops, raw.name) {
@@ -97,6 +108,9 @@ fn path(
             Ok(port) if port > 0 => port,
             _ => return Err(PathFileError::Port { field, value }),
         };
+        if protocol == Protocol::Roce && !FlowLabel::SOURCE_PORTS.contains(&port) {
+            return Err(PathFileError::NoLabel { field, port });
+        }
         if !seen.ports.insert(port) {
             return Err(PathFileError::PortTwice { field, port });
         }

@@ -3,6 +3,7 @@
 use super::{MAX_ENTRIES, MAX_FILE_BYTES, To};
 use crate::path::config::{HopRangeError, MAX_PATHS, MAX_PORTS_PER_PATH};
 use crate::path::{HopRange, ProtocolError};
+use crate::verbs::ROCE_UDP_PORT;
 
 /// Shows at most so much of a wrong value.
 const SHOWN: usize = 64;
@@ -56,6 +57,25 @@ pub enum PathFileError {
         field: String,
         /// The value.
         value: i64,
+    },
+    /// A port that no flow label chooses, in a file for RoCE.
+    #[error(
+        "{field}: {port} is no source port of RoCE v2: 49152 and a flow label up to 16383 would \
+         be right"
+    )]
+    NoLabel {
+        /// Where.
+        field: String,
+        /// The port.
+        port: u16,
+    },
+    /// A destination to which RoCE does not go.
+    #[error("{field}: {to}: RoCE v2 goes to UDP port {ROCE_UDP_PORT}")]
+    NotRoce {
+        /// Where.
+        field: String,
+        /// The destination.
+        to: To,
     },
     /// A port that would take two paths, or is named twice.
     #[error("{field}: port {port} is named before in this destination: it takes one path")]

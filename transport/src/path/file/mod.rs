@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! # Which local ports take which path.
-//! protocol = "tcp"              # or "udp": the protocol is hashed
+//! protocol = "tcp"              # or "udp", "roce": the protocol is hashed
 //! source = "10.0.0.2"           # optional: only for flows from this address
 //! hops = "2"                    # optional: which hops name a path, as in "2" or "1-3"
 //!
@@ -21,6 +21,9 @@
 //!
 //! The longest prefix that fits a destination counts, an entry with its port before all.
 //! Destinations of one entry, and those with a last hop in common, are below one leaf.
+//!
+//! Of `"roce"`, ports are UDP source ports of queue pairs, 49152 more than their flow labels, and a
+//! destination with a port has 4791.
 
 mod check;
 mod error;

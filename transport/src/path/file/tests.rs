@@ -77,7 +77,7 @@ fn every_error_is_one_line_with_field_value_and_what_is_right() {
     let path = |body: &str| entry(&format!("to = \"10.1.0.2\"\npath = [{body}]"));
     let long = "x".repeat(65);
     for (text, expected) in [
-        ("protocol = \"sctp\"".to_owned(), &["protocol", "sctp", "tcp or udp"][..]),
+        ("protocol = \"sctp\"".to_owned(), &["protocol", "sctp", "tcp, udp or roce"][..]),
         ("protocol = 7".to_owned(), &["line 1", "integer `7`", "string"]),
         ("protocol = \"tcp\"\n\nspines = 4".to_owned(), &["line 3", "spines", "destination"]),
         ("protocol = \"tcp\"\nhops = \"3-2\"".to_owned(), &["hops", "3-2", "1-3"]),
@@ -102,6 +102,14 @@ fn every_error_is_one_line_with_field_value_and_what_is_right() {
         (
             path("{ name = \"a\", ports = [5] }, { name = \"a\", ports = [6] }"),
             &["path[1]", "'a'", "one list"],
+        ),
+        (
+            path("{ name = \"a\", ports = [49151] }").replace("tcp", "roce"),
+            &["path[0].ports[0]", "49151", "49152", "flow label"],
+        ),
+        (
+            entry("to = \"10.1.0.2:4790\"").replace("tcp", "roce"),
+            &["destination[0].to", "10.1.0.2:4790", "4791"],
         ),
     ] {
         let error = PathFile::parse(&text).expect_err(&text).to_string();

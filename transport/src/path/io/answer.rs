@@ -1,6 +1,7 @@
 //! What a socket says of its probe: the error queue first, then its state.
 
 use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
@@ -43,8 +44,18 @@ pub(super) fn read(
         Ok(Some(error)) => Some(of_errno("send a probe", &error)),
         Err(error) => Some(of_errno("read the state of a probe", &error)),
         // Data came, or the connection.
-        Ok(None) => (readable || writable).then_some(Answer::Reached),
+        Ok(None) => {
+            let reached = writable || (readable && is_from(socket, destination));
+            reached.then_some(Answer::Reached)
+        }
     }
+}
+
+/// Whether a datagram is of the destination: anybody may send one to a port.
+fn is_from(socket: &Socket, destination: SocketAddr) -> bool {
+    let mut buffer = [MaybeUninit::uninit(); 1];
+    let sender = socket.recv_from(&mut buffer).ok().and_then(|(_, sender)| sender.as_socket());
+    sender.is_some_and(|sender| sender.ip() == destination.ip())
 }
 
 /// Takes one error from the queue.

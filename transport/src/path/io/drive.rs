@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use rustix::event::{Timespec, epoll};
 use socket2::Socket;
 
 use super::answer::{self, CONTROL_BYTES};
-use super::{DiscoverError, socket};
+use super::{DiscoverError, Origin, socket};
 use crate::path::Protocol;
 use crate::path::probe::{Answer, Probe, ProbeId, Session, Strategy};
 
@@ -23,10 +23,10 @@ const EVENTS: usize = 64;
 pub(super) fn run<S: Strategy>(
     session: &mut Session<S>,
     protocol: Protocol,
-    source: IpAddr,
+    origin: Origin<'_>,
     limit: Duration,
 ) -> Result<(), DiscoverError> {
-    let mut driver = Driver::new(protocol, source).map_err(DiscoverError::Wait)?;
+    let mut driver = Driver::new(protocol, origin).map_err(DiscoverError::Wait)?;
     let limit = Nanos::from(limit);
     loop {
         session.handle_timeout(driver.now());
@@ -53,9 +53,9 @@ pub(super) fn run<S: Strategy>(
     }
 }
 
-struct Driver {
+struct Driver<'a> {
     protocol: Protocol,
-    source: IpAddr,
+    origin: Origin<'a>,
     began: Instant,
     epoll: OwnedFd,
     open: BTreeMap<ProbeId, (Socket, SocketAddr)>,
@@ -63,11 +63,11 @@ struct Driver {
     control: Vec<u8>,
 }
 
-impl Driver {
-    fn new(protocol: Protocol, source: IpAddr) -> io::Result<Self> {
+impl<'a> Driver<'a> {
+    fn new(protocol: Protocol, origin: Origin<'a>) -> io::Result<Self> {
         Ok(Self {
             protocol,
-            source,
+            origin,
             began: Instant::now(),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             open: BTreeMap::new(),
@@ -82,22 +82,25 @@ impl Driver {
 
     /// Sends a probe from a socket of its own; the answer, if there is one at once.
     fn send(&mut self, probe: &Probe) -> Result<(), Answer> {
-        let local = SocketAddr::new(self.source, probe.port);
-        let socket = socket::pinned_socket(self.protocol, local)
+        let local = SocketAddr::new(self.origin.address, probe.port);
+        let socket = socket::bound_socket(self.protocol, local, self.origin.interface)
             .map_err(|error| answer::of_errno(error.action, &error.source))?;
-        socket::limit(&socket, self.protocol, self.source, probe.hop)
+        socket::limit(&socket, self.protocol, self.origin.address, probe.hop)
             .map_err(|error| answer::of_errno("limit the time to live", &error))?;
         let failed = |error: io::Error| answer::of_errno("send a probe", &error);
-        match socket.connect(&probe.destination.into()) {
-            Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
-            Err(error) => return Err(failed(error)),
-            Ok(()) if self.protocol == Protocol::Tcp => return Err(Answer::Reached),
-            Ok(()) => {}
-        }
         let interest = match self.protocol {
-            Protocol::Tcp => epoll::EventFlags::OUT,
-            Protocol::Udp => {
-                socket.send(&[]).map_err(failed)?;
+            Protocol::Tcp => match socket.connect(&probe.destination.into()) {
+                Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {
+                    epoll::EventFlags::OUT
+                }
+                Err(error) => return Err(failed(error)),
+                Ok(()) => return Err(Answer::Reached),
+            },
+            // Not connected: Linux gives a connected socket's packets a random hash, by which
+            // switches that are namespaces of this machine go (`fib_multipath_hash` of 6.12) in
+            // place of the ports. What is predicted is not connected either.
+            Protocol::Udp | Protocol::Roce => {
+                socket.send_to(&[], &probe.destination.into()).map_err(failed)?;
                 epoll::EventFlags::IN
             }
         };

@@ -62,10 +62,30 @@ pub fn discover(
             }
         },
     };
-    check_source(source)?;
-    let mut prober = Prober::new(config, source, destinations)?;
-    drive::run(&mut prober, config.protocol, source, limit)?;
-    Ok(prober.finish())
+    let origin = Origin { address: source, interface: None };
+    Ok(Discovery::of(discover_from(config, origin, destinations, limit)?))
+}
+
+/// Where probes leave from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin<'a> {
+    /// The local address.
+    pub(super) address: IpAddr,
+    /// The only network interface to use; without one the routes decide.
+    pub(super) interface: Option<&'a str>,
+}
+
+/// As [`discover`], with what is known of destinations to which no path was found.
+pub(super) fn discover_from(
+    config: &ProbeConfig,
+    origin: Origin<'_>,
+    destinations: &[SocketAddr],
+    limit: Duration,
+) -> Result<PathTable, DiscoverError> {
+    check_source(origin.address)?;
+    let mut prober = Prober::new(config, origin.address, destinations)?;
+    drive::run(&mut prober, config.protocol, origin, limit)?;
+    Ok(prober.table())
 }
 
 /// Asks again about every port of `table`, in at most `limit`. A port that is in use cannot be
@@ -75,9 +95,18 @@ pub fn verify(
     table: &PathTable,
     limit: Duration,
 ) -> Result<Check, DiscoverError> {
-    check_source(table.source)?;
+    verify_from(config, Origin { address: table.source, interface: None }, table, limit)
+}
+
+pub(super) fn verify_from(
+    config: &ProbeConfig,
+    origin: Origin<'_>,
+    table: &PathTable,
+    limit: Duration,
+) -> Result<Check, DiscoverError> {
+    check_source(origin.address)?;
     let mut verifier = Verifier::new(config, table)?;
-    drive::run(&mut verifier, table.protocol, table.source, limit)?;
+    drive::run(&mut verifier, table.protocol, origin, limit)?;
     Ok(verifier.finish())
 }
 

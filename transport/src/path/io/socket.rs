@@ -42,10 +42,20 @@ pub struct PinError {
 /// A non-blocking socket bound to a port that takes a known path. Connecting it to the destination
 /// of the table (TCP) or sending there (UDP) takes that path.
 pub fn pinned_socket(protocol: Protocol, local: SocketAddr) -> Result<Socket, PinError> {
+    bound_socket(protocol, local, None)
+}
+
+/// The same, whose packets leave and enter by one network interface whatever the routes say, if it
+/// is named.
+pub(super) fn bound_socket(
+    protocol: Protocol,
+    local: SocketAddr,
+    interface: Option<&str>,
+) -> Result<Socket, PinError> {
     let failed = |action| move |source| PinError { action, local, source };
     let kind = match protocol {
         Protocol::Tcp => Type::STREAM,
-        Protocol::Udp => Type::DGRAM,
+        Protocol::Udp | Protocol::Roce => Type::DGRAM,
     };
     let socket = Socket::new(Domain::for_address(local), kind.nonblocking().cloexec(), None)
         .map_err(failed("open a socket"))?;
@@ -59,6 +69,11 @@ pub fn pinned_socket(protocol: Protocol, local: SocketAddr) -> Result<Socket, Pi
         AutoFlowLabel
             .set(&socket, &false)
             .map_err(|errno| failed("switch off flow labels")(errno.into()))?;
+    }
+    if let Some(interface) = interface {
+        // Without a privilege since Linux 5.7.
+        let failed = failed("bind to the network interface");
+        socket.bind_device(Some(interface.as_bytes())).map_err(failed)?;
     }
     socket.bind(&local.into()).map_err(failed("bind the port"))?;
     Ok(socket)

@@ -58,7 +58,7 @@ impl Prober {
         destinations: &[SocketAddr],
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        ProbeConfig::check_destinations(source, destinations)?;
+        ProbeConfig::check_destinations(config.protocol, source, destinations)?;
         let search = |&address| Search::new(config, address);
         let strategy = Discover {
             config: config.clone(),
@@ -72,6 +72,11 @@ impl Prober {
 
     /// What was found until now, also before the end.
     pub fn finish(&self) -> Discovery {
+        Discovery::of(self.table())
+    }
+
+    /// The same, also if there is nothing in it.
+    pub(crate) fn table(&self) -> PathTable {
         let Discover { config, source, searches, .. } = &self.strategy;
         let (mut found, mut rack_local, mut unpinned) = (Vec::new(), Vec::new(), Vec::new());
         for (search, &destination) in searches.iter().zip(&self.destinations) {
@@ -82,13 +87,13 @@ impl Prober {
             }
         }
         rack_local.sort_unstable();
-        Discovery::of(PathTable {
+        PathTable {
             protocol: config.protocol,
             source: *source,
             hops: config.hops,
             leaves: leaves::merge(found),
             rack_local,
             unpinned,
-        })
+        }
     }
 }

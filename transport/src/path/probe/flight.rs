@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use onepath_topology::Nanos;
 
 use super::{ProbeId, Target};
-use crate::path::{ProbeConfig, Protocol};
+use crate::path::ProbeConfig;
 
 /// In flight before anything is known of the routers.
 const FIRST_WINDOW: usize = 32;
@@ -50,8 +50,8 @@ pub(super) struct Flight {
     flying: BTreeMap<ProbeId, Flying>,
     deadlines: BTreeSet<(Nanos, ProbeId)>,
     again: VecDeque<(Target, u8)>,
-    /// Local ports in flight, where a port can only be bound once: UDP's, toward whatever
-    /// destination. `None` for TCP.
+    /// Local ports in flight, where a port can only be bound once: those of datagrams, toward
+    /// whatever destination. `None` for TCP.
     ports: Option<BTreeSet<u16>>,
     /// Targets that wait for their port.
     held: VecDeque<(Target, u8)>,
@@ -72,7 +72,7 @@ impl Flight {
             flying: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             again: VecDeque::new(),
-            ports: (config.protocol == Protocol::Udp).then(BTreeSet::new),
+            ports: config.protocol.is_datagram().then(BTreeSet::new),
             held: VecDeque::new(),
             abandoned: VecDeque::new(),
         }

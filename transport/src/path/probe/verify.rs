@@ -138,7 +138,7 @@ impl Verifier {
             indices.push(destinations.len() as u32 - 1);
         }
         if !destinations.is_empty() {
-            ProbeConfig::check_destinations(table.source, &destinations)?;
+            ProbeConfig::check_destinations(table.protocol, table.source, &destinations)?;
         }
         let open = ports.len();
         let (wishes, refused) = (VecDeque::new(), None);

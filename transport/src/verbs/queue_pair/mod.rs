@@ -267,6 +267,15 @@ impl QueuePair {
         })
     }
 
+    pub(super) fn raw(&self) -> *mut ibv_qp {
+        self.raw.as_ptr()
+    }
+
+    /// The name of its device.
+    pub(super) fn device(&self) -> &str {
+        self.domain.context().name()
+    }
+
     /// Its number, by which the peer addresses it.
     pub fn number(&self) -> QueuePairNumber {
         QueuePairNumber::masked(self.number)

@@ -12,6 +12,14 @@ impl AckTimeout {
     const UNIT: Duration = Duration::from_nanos(4_096);
     const MOST: u8 = 31;
 
+    /// The longest, about 2.4 hours.
+    pub const LONGEST: Self = Self(Self::MOST);
+
+    /// The time of this code; nothing for 0, which would mean to wait for ever, or above 31.
+    pub fn from_code(code: u8) -> Option<Self> {
+        (1..=Self::MOST).contains(&code).then_some(Self(code))
+    }
+
     /// The shortest that is at least this long; at most 4.096 µs × 2^31, about 2.4 hours.
     pub fn at_least(time: Duration) -> Self {
         // Code 0 would mean to wait for ever.
