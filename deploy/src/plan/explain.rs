@@ -11,6 +11,9 @@ use super::view::PlanView;
 /// The most rows of groups that people read.
 const MAX_ROWS: usize = 60;
 
+/// The most runs of ranks that people read.
+const MAX_RUNS: usize = 4;
+
 /// Rows of cells, the first row being names, as a table with aligned columns.
 struct Table(Vec<Vec<String>>);
 
@@ -204,23 +207,25 @@ fn gib(bytes: Bytes) -> f64 {
     bytes.0 as f64 / f64::from(1 << 30)
 }
 
-/// Ranks in short: `0-7`, or `0-56 step 8`.
+/// Ranks in short: `0-7`, `0-56 step 8`, or `0-7,16-23`; of many runs the first.
 pub(crate) fn ranks_text(ranks: &[Rank]) -> String {
     let numbers: Vec<u32> = ranks.iter().map(|rank| rank.number()).collect();
-    match numbers[..] {
-        [] => String::new(),
-        [one] => one.to_string(),
-        [first, second, ..] => {
-            let last = numbers[numbers.len() - 1];
-            let step = second.wrapping_sub(first);
-            let even = numbers.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step);
-            match (even, step) {
-                (true, 1) => format!("{first}-{last}"),
-                (true, _) if numbers.len() > 2 => format!("{first}-{last} step {step}"),
-                _ => numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(","),
-            }
+    if let [first, second, _, ..] = numbers[..] {
+        let step = second.wrapping_sub(first);
+        if step != 1 && numbers.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step) {
+            return format!("{first}-{} step {step}", numbers[numbers.len() - 1]);
         }
     }
+    let runs: Vec<&[u32]> = numbers.chunk_by(|a, b| a.wrapping_add(1) == *b).collect();
+    let run = |run: &&[u32]| match run {
+        [only] => only.to_string(),
+        _ => format!("{}-{}", run[0], run[run.len() - 1]),
+    };
+    let mut text = runs.iter().take(MAX_RUNS).map(run).collect::<Vec<_>>().join(",");
+    if runs.len() > MAX_RUNS {
+        write!(text, ",... ({} ranks)", ranks.len()).expect("a string takes all");
+    }
+    text
 }
 
 /// Every group, one a line.
@@ -251,4 +256,23 @@ pub(crate) fn csv(plan: &Plan) -> String {
         .expect("a string takes all");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_written_in_short() {
+        let text = |numbers: &[u32]| {
+            ranks_text(&numbers.iter().map(|&number| Rank::new(number)).collect::<Vec<_>>())
+        };
+        assert_eq!(text(&[]), "");
+        assert_eq!(text(&[7]), "7");
+        assert_eq!(text(&[0, 32]), "0,32");
+        assert_eq!(text(&[0, 1, 2, 3]), "0-3");
+        assert_eq!(text(&[0, 8, 16]), "0-16 step 8");
+        assert_eq!(text(&[0, 1, 8, 9]), "0-1,8-9");
+        assert_eq!(text(&[0, 2, 4, 9, 11, 20]), "0,2,4,9,... (6 ranks)");
+    }
 }

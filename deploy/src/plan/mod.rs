@@ -118,10 +118,7 @@ impl Plan {
         }
         let (all, used) = (self.job.document.inventory.gpus(), self.placement.world().get());
         if used < all {
-            warnings.push(format!(
-                "{} of {all} GPUs are left out: no degrees over more of them are predicted faster",
-                all - used
-            ));
+            warnings.push(format!("the best plan found leaves {} of {all} GPUs out", all - used));
         }
         warnings
     }

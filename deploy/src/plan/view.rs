@@ -1,5 +1,7 @@
 //! The plan as plain data: what `--format json` writes and the other forms are made from.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use onepath_topology::cluster::{NetworkKind, Nic, Pool};
@@ -65,7 +67,7 @@ pub(crate) struct NodeView<'a> {
     pub(crate) first_rank: Rank,
     pub(crate) ranks: u32,
     /// For NCCL.
-    pub(crate) environment: Vec<(&'static str, String)>,
+    pub(crate) environment: BTreeMap<&'static str, String>,
 }
 
 /// One group and its network.
@@ -252,8 +254,8 @@ pub(crate) const fn net_name(carrier: Carrier) -> Option<&'static str> {
 
 /// NCCL's variables on the nodes of a pool. Names are exact matches (`=`), since `mlx5_1` would
 /// mean `mlx5_10` too.
-fn environment(pool: &Pool) -> Vec<(&'static str, String)> {
-    let mut environment = Vec::new();
+fn environment(pool: &Pool) -> BTreeMap<&'static str, String> {
+    let mut environment = BTreeMap::new();
     let best = pool.inside().kind;
     let names = |name: fn(&Nic) -> Option<&String>, kind| {
         let names: Vec<&str> =

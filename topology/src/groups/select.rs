@@ -6,19 +6,25 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::cluster::{ClusterId, Inventory, Network, NetworkKind, NodeId, Pool};
 use crate::{Bandwidth, Nanos};
 
 /// What carries the bytes of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase", tag = "carrier", content = "kind")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Carrier {
     /// Links between the GPUs of one node.
     Node,
     /// A network.
     Network(NetworkKind),
+}
+
+/// As one word, so that it fits beside other fields.
+impl Serialize for Carrier {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for Carrier {
@@ -72,7 +78,6 @@ impl fmt::Display for Reason {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Selection {
     /// What carries its bytes.
-    #[serde(flatten)]
     pub carrier: Carrier,
     /// What one node (or, on one node, one GPU) can send at once over the slowest link.
     pub rate: Bandwidth,
