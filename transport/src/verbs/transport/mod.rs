@@ -42,6 +42,8 @@
 //! of the session alone, and a queue pair takes packets of the one that it was connected to.
 mod control;
 mod counters;
+#[cfg(test)]
+mod exactly_once_tests;
 pub mod hello;
 mod inbox;
 mod labels;
