@@ -141,10 +141,10 @@ mod tests {
 
     #[test]
     fn lanes_are_told_by_peer_and_those_without_chunks_left_out() {
-        let lane = |peer, lane, bytes, deaths| Lane {
+        let lane = |peer, number, bytes, deaths| Lane {
             peer,
-            number: lane,
-            label: 16 + u32::from(lane),
+            number,
+            label: 16 + u32::from(number),
             bytes,
             chunks: bytes / 10,
             resends: 2 * deaths,
