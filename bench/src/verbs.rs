@@ -20,7 +20,8 @@ pub(crate) struct VerbsArguments {
     )]
     device: Vec<String>,
     /// Queue pairs to each peer [default: 4; 1 with spread ecmp, 16 with spray]
-    #[arg(long = "verbs-lanes", env = "ONEPATH_VERBS_LANES", value_parser = value_parser!(u16).range(1..=16))]
+    #[arg(long = "verbs-lanes", env = "ONEPATH_VERBS_LANES",
+          value_parser = value_parser!(u16).range(1..=16))]
     lanes: Option<u16>,
     /// The flow label of each lane, as in 1,2,0x3 [default: at random]
     #[arg(
