@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use clap::{Args, value_parser};
-use onepath_transport::verbs::FlowLabel;
 use onepath_transport::verbs::transport::{Spread, VerbsCount, VerbsOptions};
+use onepath_transport::verbs::{DeviceError, DeviceList, FlowLabel};
 use serde::Serialize;
 
 /// Options of `--transport verbs`.
@@ -44,6 +44,13 @@ pub(crate) struct VerbsArguments {
     #[arg(long = "verbs-ack-timeout", env = "ONEPATH_VERBS_ACK_TIMEOUT", value_name = "CODE",
           value_parser = value_parser!(u8).range(1..=31))]
     ack_timeout: Option<u8>,
+}
+
+/// Whether this machine has the library and the devices that are named: said once, before ranks are
+/// started that would all say so.
+pub(crate) fn ready(options: &VerbsOptions) -> Result<(), DeviceError> {
+    let list = DeviceList::new()?;
+    options.devices.iter().try_for_each(|name| list.find(name).map(|_| ()))
 }
 
 impl VerbsArguments {
