@@ -54,8 +54,8 @@ pub enum CollectiveError {
         /// What is wrong, or which rank found it.
         problem: String,
     },
-    /// RDMA does not bring bytes to or from a rank that is alive, or the own device has a fault. The
-    /// other ranks have [`Unreachable`](Self::Unreachable).
+    /// RDMA does not bring bytes to or from a rank that is alive, or the own device has a fault.
+    /// The other ranks have [`Unreachable`](Self::Unreachable).
     #[error("rank {rank} cannot be reached over RDMA: {problem}")]
     Rdma {
         /// The rank; any other one, where the own device is to blame.

@@ -14,9 +14,9 @@
 //! - **Completion.** A send is complete when it is copied: the staging slot is kept until its
 //!   credit comes, and whatever must be sent again is sent from there.
 //! - **Assignment.** Chunk after chunk of a flow goes to the lanes in turn, so that each carries
-//!   the same bytes within one chunk; with paths and an assigner, as that says. A lane that has run dry
-//!   takes chunks of one that is full ([`crate::tcp::pinned::Sharing`]). [`Spread`] has the other
-//!   policies, for comparison.
+//!   the same bytes within one chunk; with paths and an assigner, as that says. A lane that has
+//!   run dry takes chunks of one that is full ([`crate::tcp::pinned::Sharing`]). [`Spread`] has
+//!   the other policies, for comparison.
 //! - **Failure of a path.** A lane whose queue pair fails is closed at both ends, what did not
 //!   arrive goes over the others, and a new queue pair takes its place (`life` has the picture).
 //! - **Order** keeps this free from deadlock: `queue` has the argument.
