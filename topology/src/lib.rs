@@ -8,13 +8,19 @@
 //! | [`fabric`] | leaves, spines, links, rails; the paths between two leaves |
 //! | [`assign`] | which bytes of which flow take which path: the splitters and their rivals |
 //! | [`load`] | what an assignment puts on every link, and the best that any routing could reach |
+//! | [`pipeline`] | layers over pipeline stages, schedules, predicted iteration times |
+//! | [`cluster`] | inventories: clusters of nodes with GPUs and NICs, and the links between |
+//! | [`groups`] | parallel groups of ranks, where they are, and the network of each |
 //! | `number` | small arithmetic |
 //! | [`rank`] | [`Rank`] and [`WorldSize`]: who takes part |
 #![forbid(unsafe_code)]
 
 pub mod assign;
+pub mod cluster;
 pub mod fabric;
+pub mod groups;
 pub mod load;
+pub mod pipeline;
 
 mod number;
 pub mod rank;

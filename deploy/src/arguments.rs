@@ -1,0 +1,86 @@
+//! The command line as it is written.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Plans training jobs on clusters of clusters.
+#[derive(Debug, Parser)]
+#[command(name = "onepath", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+/// What is done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Decides which rank does what, and explains it
+    Plan(PlanArguments),
+    /// Prints this node's GPUs and NICs as an entry of an inventory file
+    Detect(DetectArguments),
+}
+
+/// In which form a table is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// One document
+    Json,
+    /// One line a group, with a line of names
+    Csv,
+}
+
+/// What is written instead of the explanation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Emit {
+    /// The plan as one document
+    Json,
+    /// Arguments of Megatron-LM
+    Megatron,
+    /// Networks of Megatron-LM's communicators, for --nccl-communicator-config-path
+    Nccl,
+    /// A shell script with torchrun's environment of each node, to be sourced there
+    Torchrun,
+    /// Hosts in the order of their ranks, for mpirun and `DeepSpeed`
+    Hostfile,
+    /// Host and slot of each rank, for mpirun
+    Rankfile,
+    /// A picture: clusters, stages, groups, links, timeline
+    Html,
+}
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// Inventory file with the tables model and training
+    pub(crate) file: PathBuf,
+    /// Slurm's topology.yaml, which orders hosts and names them for `hosts_from`
+    #[arg(long, value_name = "FILE", conflicts_with = "kubernetes")]
+    pub(crate) slurm: Option<PathBuf>,
+    /// Which of its topologies [default: the default one]
+    #[arg(long, value_name = "NAME", requires = "slurm")]
+    pub(crate) topology: Option<String>,
+    /// What kubectl get nodes -o json prints, for the same
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubernetes: Option<PathBuf>,
+    /// What is written instead of the explanation
+    #[arg(long, value_enum, conflicts_with = "format")]
+    pub(crate) emit: Option<Emit>,
+    /// How the explanation is written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Options of `detect`.
+#[derive(Debug, Args)]
+pub(crate) struct DetectArguments {
+    /// Folder with the node's sys and proc
+    #[arg(long, default_value = "/", value_name = "DIR")]
+    pub(crate) root: PathBuf,
+    /// Name of the node [default: the kernel's]
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+}

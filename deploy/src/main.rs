@@ -1,0 +1,80 @@
+//! onepath: plans training jobs on clusters of clusters.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `arguments` | the command line as it is written |
+//! | `read` | files of bounded size |
+//! | `job` | the tables `model` and `training` of an inventory file |
+//! | `plan` | a plan with its groups, traffic and timeline; its explanation |
+//! | `emit` | the plan in the forms of launchers, Megatron-LM and a browser |
+//! | `detect` | this node's GPUs and NICs as an entry of an inventory |
+//!
+//! Exit codes: 0 all is well, 1 a failure or wrong input, 2 a wrong command line.
+
+mod arguments;
+mod detect;
+mod emit;
+mod job;
+mod plan;
+mod read;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use arguments::{Arguments, PlanArguments, Task};
+
+const FAILURE: u8 = 1;
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return wrong_command_line(&error),
+    };
+    let text = match arguments.task {
+        Task::Plan(arguments) => make_plan(&arguments),
+        Task::Detect(arguments) => detect::run(&arguments).map_err(|error| error.to_string()),
+    };
+    match text {
+        Ok(text) => print(&text),
+        Err(problem) => fail(FAILURE, &problem),
+    }
+}
+
+/// The plan as text, and its warnings on standard error.
+fn make_plan(arguments: &PlanArguments) -> Result<String, String> {
+    let problem = |error: plan::PlanError| format!("{}: {error}", arguments.file.display());
+    let job = job::read(arguments).map_err(|error| error.to_string())?;
+    let plan = plan::make(job).map_err(problem)?;
+    let text = emit::write(&plan, arguments.emit, arguments.format);
+    for warning in plan.warnings() {
+        eprintln!("onepath: warning: {warning}");
+    }
+    text.map_err(|error| format!("{}: {error}", arguments.file.display()))
+}
+
+/// Prints a result; a reader that has read enough is no failure.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            fail(FAILURE, &format!("standard output: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn fail(code: u8, problem: &str) -> ExitCode {
+    eprintln!("onepath: {problem}");
+    ExitCode::from(code)
+}
+
+/// Help and version are no errors.
+fn wrong_command_line(error: &clap::Error) -> ExitCode {
+    let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    // Without a place to print to there is nobody to tell.
+    let _ = error.print();
+    if help { ExitCode::SUCCESS } else { ExitCode::from(USAGE) }
+}

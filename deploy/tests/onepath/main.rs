@@ -1,0 +1,17 @@
+//! The command `onepath`: what it writes is read back by parsers of its own.
+//!
+//! | file | what it shows |
+//! |---|---|
+//! | `run` | starting the command on files |
+//! | `launchers` | hostfile, rankfile and torchrun's script name the same ranks |
+//! | `megatron` | the layout of the pipeline has every layer once; communicators' networks |
+//! | `plans` | explanation, JSON, CSV, picture; clusters and groups; Slurm and Kubernetes; time |
+//! | `detect` | a made-up node comes out as an entry that an inventory takes |
+//! | `wrong` | wrong command lines and files give one clear line |
+
+mod detect;
+mod launchers;
+mod megatron;
+mod plans;
+mod run;
+mod wrong;
