@@ -48,6 +48,7 @@ use clap::error::ErrorKind;
 
 use arguments::{Arguments, Command, Task};
 use job::Job;
+use join::TransportKind;
 use launch::{Attachment, Ending, WRONG_RESULTS};
 use paths::PathsArguments;
 use worker::Verdict;
@@ -108,6 +109,11 @@ fn work(job: &Job, attachment: Attachment) -> ExitCode {
 
 /// What the process does that the user started.
 fn launch_all(job: &Job) -> ExitCode {
+    if job.transport == TransportKind::Verbs
+        && let Err(error) = verbs::ready(&job.verbs)
+    {
+        return fail(FAILURE, &format!("transport verbs: {error}"));
+    }
     match launch::run(job.world) {
         Ok(Ending::Success) => ExitCode::SUCCESS,
         Ok(Ending::Wrong) => ExitCode::from(FAILURE),

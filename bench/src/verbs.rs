@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use clap::{Args, value_parser};
-use onepath_transport::verbs::FlowLabel;
 use onepath_transport::verbs::transport::{Spread, VerbsCount, VerbsOptions};
+use onepath_transport::verbs::{DeviceError, DeviceList, FlowLabel};
 use serde::Serialize;
 
 /// Options of `--transport verbs`.
@@ -20,7 +20,8 @@ pub(crate) struct VerbsArguments {
     )]
     device: Vec<String>,
     /// Queue pairs to each peer [default: 4; 1 with spread ecmp, 16 with spray]
-    #[arg(long = "verbs-lanes", env = "ONEPATH_VERBS_LANES", value_parser = value_parser!(u16).range(1..=16))]
+    #[arg(long = "verbs-lanes", env = "ONEPATH_VERBS_LANES",
+          value_parser = value_parser!(u16).range(1..=16))]
     lanes: Option<u16>,
     /// The flow label of each lane, as in 1,2,0x3 [default: at random]
     #[arg(
@@ -43,6 +44,13 @@ pub(crate) struct VerbsArguments {
     #[arg(long = "verbs-ack-timeout", env = "ONEPATH_VERBS_ACK_TIMEOUT", value_name = "CODE",
           value_parser = value_parser!(u8).range(1..=31))]
     ack_timeout: Option<u8>,
+}
+
+/// Whether this machine has the library and the devices that are named: said once, before ranks are
+/// started that would all say so.
+pub(crate) fn ready(options: &VerbsOptions) -> Result<(), DeviceError> {
+    let list = DeviceList::new()?;
+    options.devices.iter().try_for_each(|name| list.find(name).map(|_| ()))
 }
 
 impl VerbsArguments {
@@ -141,10 +149,10 @@ mod tests {
 
     #[test]
     fn lanes_are_told_by_peer_and_those_without_chunks_left_out() {
-        let lane = |peer, lane, bytes, deaths| Lane {
+        let lane = |peer, number, bytes, deaths| Lane {
             peer,
-            number: lane,
-            label: 16 + u32::from(lane),
+            number,
+            label: 16 + u32::from(number),
             bytes,
             chunks: bytes / 10,
             resends: 2 * deaths,

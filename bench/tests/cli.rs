@@ -161,20 +161,25 @@ fn a_path_to_this_host_has_nothing_to_choose() {
 
 #[test]
 fn a_device_that_is_not_there_is_one_line_that_says_what_there_is_or_lacks() {
-    let output = run("paths --to 10.0.0.1 --roce nobody0");
-    let said = text(&output.stderr);
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(output.stdout.is_empty());
-    // Another device would be right; or the kernel, or the library has none.
-    let (code, part) = if said.contains("no RDMA device 'nobody0'") {
-        (2, "libibverbs offers")
-    } else if said.contains("this kernel") {
-        (1, "ib_uverbs")
-    } else {
-        (1, "libibverbs1")
-    };
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(said.contains("--roce nobody0") && said.contains(part), "{said}");
+    for (line, wrong_name, named) in [
+        ("paths --to 10.0.0.1 --roce nobody0", 2, "--roce nobody0"),
+        ("allreduce --transport verbs --verbs-device nobody0", 1, "transport verbs"),
+    ] {
+        let output = run(line);
+        let said = text(&output.stderr);
+        assert_eq!(said.lines().count(), 1, "{line}: {said}");
+        assert!(output.stdout.is_empty(), "{line}");
+        // Another device would be right; or the kernel has none; or the library is missing.
+        let (code, part) = if said.contains("no RDMA device 'nobody0'") {
+            (wrong_name, "libibverbs offers")
+        } else if said.contains("this kernel") {
+            (1, "ib_uverbs")
+        } else {
+            (1, "libibverbs1")
+        };
+        assert_eq!(output.status.code(), Some(code), "{line}: {said}");
+        assert!(said.contains(named) && said.contains(part), "{line}: {said}");
+    }
 }
 
 #[test]

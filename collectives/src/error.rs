@@ -54,7 +54,7 @@ pub enum CollectiveError {
         /// What is wrong, or which rank found it.
         problem: String,
     },
-    /// RDMA does not bring bytes to or from a rank that is alive, or this rank's device has a fault.
+    /// RDMA does not bring bytes to or from a rank that is alive, or the own device has a fault.
     /// The other ranks have [`Unreachable`](Self::Unreachable).
     #[error("rank {rank} cannot be reached over RDMA: {problem}")]
     Rdma {

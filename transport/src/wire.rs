@@ -18,8 +18,8 @@
 //!
 //! Kinds 3 to 5 appear only on subflows pinned to paths, see [`crate::tcp::pinned`]. There `chunk`
 //! is in an acknowledgement how many headers of the other direction were read, and in kind 4 the
-//! index of the subflow. Over RDMA ([`crate::verbs::transport`]) `acknowledged` is a set of slots of
-//! the other direction that were emptied.
+//! index of the subflow. Over RDMA ([`crate::verbs::transport`]) `acknowledged` is a set of slots
+//! of the other direction that were emptied.
 
 use crate::plan::FlowTag;
 

@@ -118,7 +118,7 @@ pub(super) fn connect(
         local_ports: Vec::new(),
         parent,
     })?;
-    let mut config = engine_config((me, world), &options, on_host.len() + 1);
+    let config = engine_config((me, world), &options, on_host.len() + 1);
     let watch = Watch::new(session.control);
     if by_datagrams {
         let transport = spray::connect(&group, (me, world), &session.data)?;
@@ -129,13 +129,7 @@ pub(super) fn connect(
         return Ok(communicator);
     }
     if by_verbs {
-        let transport = verbs::connect(&group, (me, world), session.data)?;
-        let counters = transport.counters();
-        config.chunk_limit = Some(transport.chunk_bytes());
-        let mut communicator = Communicator::assemble(config, Box::new(transport), watch);
-        communicator.lanes = Some(counters);
-        communicator.group = Some(group);
-        return Ok(communicator);
+        return over_verbs(group, session.data, config, watch);
     }
     let (near, far): (Vec<_>, Vec<_>) =
         session.data.into_iter().partition(|(rank, _)| local.contains(rank));
@@ -155,6 +149,22 @@ pub(super) fn connect(
     let router = Box::new(Router::new(shared, tcp));
     let mut communicator = Communicator::assemble(config, router, watch);
     communicator.paths = counters;
+    communicator.group = Some(group);
+    Ok(communicator)
+}
+
+/// A communicator over queue pairs, whose addresses go over the `connections`.
+fn over_verbs(
+    group: Group,
+    connections: Vec<(Rank, Vec<Socket>)>,
+    config: EngineConfig,
+    watch: Watch,
+) -> Result<Communicator, BuildError> {
+    let transport = verbs::connect(&group, (config.me, config.world), connections)?;
+    let counters = transport.counters();
+    let config = EngineConfig { chunk_limit: Some(transport.chunk_bytes()), ..config };
+    let mut communicator = Communicator::assemble(config, Box::new(transport), watch);
+    communicator.lanes = Some(counters);
     communicator.group = Some(group);
     Ok(communicator)
 }

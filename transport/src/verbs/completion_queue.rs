@@ -156,7 +156,8 @@ impl CompletionQueue {
         self.inner.capacity
     }
 
-    /// Takes what there is, at most [`Self::BATCH`] completions; an empty answer means that there is nothing.
+    /// Takes what there is, at most [`Self::BATCH`] completions; an empty answer means that there
+    /// is nothing.
     pub fn poll(
         &mut self,
     ) -> Result<impl ExactSizeIterator<Item = Completion> + '_, CompletionQueueError> {

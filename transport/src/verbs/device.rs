@@ -38,7 +38,7 @@ pub enum DeviceError {
         "there is no RDMA device '{wanted}'; libibverbs offers [{}], the kernel has [{}]: name \
          one of the first, and for one that only the kernel has install its provider \
          (ibverbs-providers on Debian, libibverbs on Fedora) and let this user open \
-         /dev/infiniband/uverbs*",
+         /dev/infiniband/uverbs* (in a container, pass them in)",
         .present.join(", "),
         .kernel.join(", ")
     )]

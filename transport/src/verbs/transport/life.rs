@@ -12,9 +12,9 @@
 //!                                       is connected)           generation + 1, says "ready"
 //! ```
 //!
-//! **Exactly once.** "Closed" is said when the own queue pair is in error, so that nothing lands any
-//! more, and when all its completions were seen; it has the number of messages that arrived. The
-//! peer sends again what is beyond, and only after it has heard that. So a message takes effect
+//! **Exactly once.** "Closed" is said when the own queue pair is in error, so that nothing lands
+//! any more, and when all its completions were seen; it has the number of messages that arrived.
+//! The peer sends again what is beyond, and only after it has heard that. So a message takes effect
 //! over the old queue pair or over another, never over both and never over none.
 //!
 //! Both sides go through the same stages, whoever failed first. Letters may come twice and by

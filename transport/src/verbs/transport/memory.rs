@@ -1,8 +1,9 @@
 //! Slots in registered memory: what is sent from, and what peers write to.
 //!
-//! Peers are authenticated and trusted with the memory of slots as ranks of one host are with shared
-//! memory: a peer writes to a slot only while it has the slot's credit. One that breaks that makes
-//! nonsense of its own payload; sizes and places are always those of the header that was checked.
+//! Peers are authenticated and trusted with the memory of slots as ranks of one host are with
+//! shared memory: a peer writes to a slot only while it has the slot's credit. One that breaks
+//! that makes nonsense of its own payload; sizes and places are always those of the header that
+//! was checked.
 
 use crate::flow::{IncomingChunk, OutgoingChunk};
 use crate::verbs::{

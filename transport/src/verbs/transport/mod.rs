@@ -2,8 +2,8 @@
 //!
 //! To each peer there are several queue pairs, each with a flow label of its own and so a path of
 //! its own: a **lane**. A chunk is a header and a payload in one RDMA WRITE with immediate, into a
-//! slot of the receiver's memory for which this rank has the credit; the receiver places or combines
-//! it straight from the slot, in any order, and gives the slot back.
+//! slot of the receiver's memory for which this rank has the credit; the receiver places or
+//! combines it straight from the slot, in any order, and gives the slot back.
 //!
 //! ```text
 //!   caller's buffer ──copy──▶ staging slot ──RDMA WRITE──▶ slot ──combine──▶ receiver's buffer
@@ -11,12 +11,12 @@
 //!                                  └───────── credit ────────┘
 //! ```
 //!
-//! - **Completion.** A send is complete when it is copied: the staging slot is kept until its credit
-//!   comes, and whatever must be sent again is sent from there.
-//! - **Assignment.** Chunk after chunk of a flow goes to the lanes in turn, so that each carries the
-//!   same bytes within one chunk; with paths and an assigner, as that says. A lane that has run dry
-//!   takes chunks of one that is full ([`crate::tcp::pinned::Sharing`]). [`Spread`] has the other
-//!   policies, for comparison.
+//! - **Completion.** A send is complete when it is copied: the staging slot is kept until its
+//!   credit comes, and whatever must be sent again is sent from there.
+//! - **Assignment.** Chunk after chunk of a flow goes to the lanes in turn, so that each carries
+//!   the same bytes within one chunk; with paths and an assigner, as that says. A lane that has
+//!   run dry takes chunks of one that is full ([`crate::tcp::pinned::Sharing`]). [`Spread`] has
+//!   the other policies, for comparison.
 //! - **Failure of a path.** A lane whose queue pair fails is closed at both ends, what did not
 //!   arrive goes over the others, and a new queue pair takes its place (`life` has the picture).
 //! - **Order** keeps this free from deadlock: `queue` has the argument.
@@ -42,6 +42,8 @@
 //! of the session alone, and a queue pair takes packets of the one that it was connected to.
 mod control;
 mod counters;
+#[cfg(test)]
+mod exactly_once_tests;
 pub mod hello;
 mod inbox;
 mod labels;

@@ -6,8 +6,8 @@
 //! that may still need a slot**: that waits, is under way without a credit, or was lost with a
 //! queue pair. So take the smallest chunk of all ranks that is not delivered:
 //!
-//! - It is in a slot of its receiver: its gates are open, since all smaller ones were delivered, and
-//!   it is placed, whatever is in other slots.
+//! - It is in a slot of its receiver: its gates are open, since all smaller ones were delivered,
+//!   and it is placed, whatever is in other slots.
 //! - It is under way: it arrives, or its queue pair fails and it is lost.
 //! - It waits or was lost: it is the head of its queue. If its lane had no free slot, the last one
 //!   would have been taken by a chunk that was the smallest at that time, this one being among

@@ -44,7 +44,10 @@ pub enum VerbsSetupError {
     #[error(transparent)]
     Context(#[from] ContextError),
     /// No device has a port that carries data.
-    #[error("no RDMA device has an active port; there are [{}]: bring a link up", .present.join(", "))]
+    #[error(
+        "no RDMA device has an active port; there are [{}]: bring a link up",
+        .present.join(", ")
+    )]
     NoPort {
         /// The devices.
         present: Vec<String>,

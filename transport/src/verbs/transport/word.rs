@@ -67,10 +67,7 @@ impl Word {
                 let whole = slots >> first == u64::from(rest);
                 if rest & 1 == 1 && whole { Ok(Self::Credit { slots }) } else { wrong }
             }
-            2 if first == 0 => {
-                let place = u8::try_from(rest).map_err(|_| WordError { found: number })?;
-                Ok(Self::Letter { place })
-            }
+            2 if first == 0 => u8::try_from(rest).map_or(wrong, |place| Ok(Self::Letter { place })),
             _ => wrong,
         }
     }
