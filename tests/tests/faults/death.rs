@@ -140,7 +140,7 @@ impl Round {
 }
 
 /// The program of a rank, which is elsewhere when this test was carried into another machine.
-fn worker() -> PathBuf {
+pub(crate) fn worker() -> PathBuf {
     let elsewhere = std::env::var_os("ONEPATH_TEST_WORKER");
     elsewhere.map_or_else(|| env!("CARGO_BIN_EXE_onepath-test-worker").into(), PathBuf::from)
 }
