@@ -40,6 +40,14 @@ fn fabric(arguments: &str) {
     program("fabric", arguments);
 }
 
+/// Bytes that have left a spine so far.
+fn sent_by_spine(spine: usize) -> u64 {
+    let counters = program("fabric", "counters");
+    let of_spine = counters.lines().filter(|line| line.starts_with(&format!("spine{spine}-")));
+    let bytes = of_spine.map(|line| line.split_whitespace().nth(1).and_then(|b| b.parse().ok()));
+    bytes.map(|bytes: Option<u64>| bytes.expect("link, bytes, packets, dropped")).sum()
+}
+
 /// Puts the fabric back, however a test ends.
 struct Healed;
 
@@ -161,12 +169,24 @@ fn writes_that_arrive_after_their_queue_pair_was_given_up_change_nothing() {
         let communicator = &seat.communicator;
         communicator.set_algorithm(Some(Algorithm::Ring));
         let first = communicator.rank().index() == 0;
+        let mut late = 0;
         for number in 0..16 {
             seat.note(format_args!("round {number}"));
+            if number == 4 {
+                late = sent_by_spine(1);
+            }
+            if (4..7).contains(&number) {
+                // They arrive between and during these rounds.
+                std::thread::sleep(Duration::from_millis(700));
+            }
             if first {
                 match number {
                     2 => fabric("netem 1 delay 1500ms 400ms"),
-                    7 => fabric("netem all delay 3ms reorder 2%"),
+                    7 => {
+                        late = sent_by_spine(1) - late;
+                        assert!(late > 2 * 4096, "{late} bytes came late");
+                        fabric("netem all delay 3ms reorder 2%");
+                    }
                     9 => fabric("black-hole 1"),
                     12 => fabric("heal 1"),
                     _ => {}
