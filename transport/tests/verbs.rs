@@ -81,7 +81,7 @@ fn a_peer_that_does_not_poll_for_seconds_stops_the_sender_and_all_arrives() {
         } else {
             let start = Instant::now();
             end.run(&plan, buffers).expect("they leave");
-            assert!(start.elapsed() >= LATE);
+            assert!(start.elapsed() >= LATE / 2, "it did not wait for slots");
         }
     });
     let bytes: u64 = counters[0].read().iter().map(|count| count.bytes).sum();
