@@ -31,7 +31,7 @@ fn one_way(rank: Rank, length: usize) -> (Plan, Buffers) {
 }
 
 #[test]
-#[ignore = "needs RDMA devices: tests/run --only rxe"]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
 fn a_wrong_key_is_named_with_rank_lane_and_operation_and_the_other_side_ends_too() {
     let wrong = |from: Rank, _: Rank, mut hello: Hello| {
         if from == Rank::new(1) {
@@ -61,7 +61,7 @@ fn a_wrong_key_is_named_with_rank_lane_and_operation_and_the_other_side_ends_too
 }
 
 #[test]
-#[ignore = "needs RDMA devices: tests/run --only rxe"]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
 fn a_peer_that_does_not_poll_for_seconds_stops_the_sender_and_all_arrives() {
     const LENGTH: usize = 6 << 20;
     const LATE: Duration = Duration::from_secs(5);
@@ -92,7 +92,7 @@ fn a_peer_that_does_not_poll_for_seconds_stops_the_sender_and_all_arrives() {
 }
 
 #[test]
-#[ignore = "needs RDMA devices: tests/run --only rxe"]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
 fn both_may_be_late_by_turns_and_every_sum_is_right() {
     const ELEMENTS: usize = 40_000;
     let (world, counters) = verbs_through(&options(), |_, _, hello| hello);

@@ -91,7 +91,7 @@ fn kinds() -> Vec<(Class, DataType)> {
 }
 
 #[test]
-#[ignore = "needs RDMA devices: tests/run --only rxe"]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
 fn every_collective_and_type_is_right_over_verbs() {
     let seed = seed(41);
     println!("seed {seed}");
@@ -134,7 +134,7 @@ fn run_world((name, adjust): (&str, Adjust), ranks: usize, cases: &[Case], seed:
 }
 
 #[test]
-#[ignore = "needs RDMA devices: tests/run --only rxe"]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
 fn parts_and_survivors_have_queue_pairs_of_their_own() {
     use onepath_collectives::ReduceOp;
 

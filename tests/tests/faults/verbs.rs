@@ -122,7 +122,7 @@ fn add(all: &[[u64; 3]]) -> [u64; 3] {
 }
 
 #[test]
-#[ignore = "needs RDMA devices: tests/run --only rxe"]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
 fn a_spine_that_swallows_packets_costs_queue_pairs_and_no_data() {
     let _healed = Healed;
     let adjust = |builder, rank| over_both_spines(builder, rank, 16);
@@ -160,7 +160,7 @@ fn a_spine_that_swallows_packets_costs_queue_pairs_and_no_data() {
 }
 
 #[test]
-#[ignore = "needs RDMA devices: tests/run --only rxe"]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
 fn writes_that_arrive_after_their_queue_pair_was_given_up_change_nothing() {
     let _healed = Healed;
     // 17 ms, six times again: packets that wait 1.5 s behind a spine outlive their queue pair.
@@ -202,7 +202,7 @@ fn writes_that_arrive_after_their_queue_pair_was_given_up_change_nothing() {
 }
 
 #[test]
-#[ignore = "needs RDMA devices: tests/run --only rxe"]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
 fn a_port_that_goes_down_ends_calls_with_errors_that_name_ranks_and_serves_again_later() {
     const DOWN: usize = 2;
     let adjust = |builder, _| over(builder, options(Spread::Split));
@@ -237,7 +237,7 @@ fn a_port_that_goes_down_ends_calls_with_errors_that_name_ranks_and_serves_again
 }
 
 #[test]
-#[ignore = "needs RDMA devices: tests/run --only rxe"]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
 fn a_rank_with_a_wrong_secret_gets_no_queue_pair() {
     let adjust = |builder: Builder, rank: Rank| {
         let text = ["the secret of this job", "the secret of that job"][rank.index()];
@@ -269,7 +269,7 @@ fn files_in(folder: &str) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-#[ignore = "needs RDMA devices: tests/run --only rxe"]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
 fn too_little_lockable_memory_is_one_line_that_says_how_much_and_what_to_raise() {
     use std::os::unix::fs::PermissionsExt as _;
 
