@@ -10,6 +10,7 @@
 //! | [`case`] | one call with its arguments, made and checked |
 //! | [`product`] | all cases: the full product of what a call can be |
 //! | [`mixed`] | seeded random sequences of calls |
+//! | [`verbs`] | worlds over RDMA devices |
 //! | [`status`] | memory, descriptors and mappings of a process, as the kernel sees them |
 
 pub mod case;
@@ -19,6 +20,7 @@ pub mod pinned;
 pub mod processes;
 pub mod product;
 pub mod status;
+pub mod verbs;
 pub mod watchdog;
 pub mod world;
 

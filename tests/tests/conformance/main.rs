@@ -10,3 +10,4 @@ mod many;
 mod pinned;
 mod spray;
 mod transfers;
+mod verbs;

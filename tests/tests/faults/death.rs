@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use onepath_collectives::communicator::TransportKind;
@@ -18,6 +19,14 @@ const ROUNDS: u64 = 200;
 
 /// How long one thing may take. A stopped rank is noticed after a second of silence.
 const LIMIT: Duration = Duration::from_secs(25);
+
+/// Transports of the rounds: those of the product, or that of `ONEPATH_FAULT_TRANSPORT`, for one
+/// that needs devices.
+static ROUND_TRANSPORTS: LazyLock<Vec<TransportKind>> =
+    LazyLock::new(|| match std::env::var("ONEPATH_FAULT_TRANSPORT") {
+        Ok(name) => vec![name.parse().expect("ONEPATH_FAULT_TRANSPORT is a transport")],
+        Err(_) => TRANSPORTS.to_vec(),
+    });
 
 /// What is done to the victim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +55,7 @@ impl Round {
         let ranks = random.random_range(3..=5);
         Self {
             seed,
-            transport: TRANSPORTS[random.random_range(0..TRANSPORTS.len())],
+            transport: ROUND_TRANSPORTS[random.random_range(0..ROUND_TRANSPORTS.len())],
             ranks,
             victim: random.random_range(0..ranks),
             fate: [Fate::Killed, Fate::Killed, Fate::Stopped, Fate::Frozen]
@@ -72,8 +81,8 @@ impl Round {
     /// Starts the ranks and checks that none is left afterwards, not even as a zombie.
     fn run(&self) -> Result<(), String> {
         let port = free_port();
-        let worker = Path::new(env!("CARGO_BIN_EXE_onepath-test-worker"));
-        let mut ranks = Processes::start(worker, self.ranks, |rank| self.arguments(rank, port));
+        let worker = worker();
+        let mut ranks = Processes::start(&worker, self.ranks, |rank| self.arguments(rank, port));
         let (ids, result) = (ranks.ids(), self.strike(&mut ranks));
         drop(ranks);
         match ids.into_iter().find(|&id| status::exists(id)) {
@@ -128,6 +137,12 @@ impl Round {
         }
         ranks.exit(self.victim, LIMIT).map(|_| ())
     }
+}
+
+/// The program of a rank, which is elsewhere when this test was carried into another machine.
+pub(crate) fn worker() -> PathBuf {
+    let elsewhere = std::env::var_os("ONEPATH_TEST_WORKER");
+    elsewhere.map_or_else(|| env!("CARGO_BIN_EXE_onepath-test-worker").into(), PathBuf::from)
 }
 
 /// Waits for a line of a rank that begins like this.

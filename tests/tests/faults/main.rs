@@ -10,3 +10,4 @@ mod in_flight;
 mod late;
 mod mismatch;
 mod strangers;
+mod verbs;

@@ -6,4 +6,5 @@ pub(crate) mod plans;
 pub(crate) mod rank;
 pub(crate) mod relays;
 pub(crate) mod sprayed;
+pub(crate) mod verbs;
 pub(crate) mod worlds;

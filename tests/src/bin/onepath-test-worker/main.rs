@@ -13,7 +13,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use onepath_collectives::Communicator;
 use onepath_collectives::communicator::{BuildError, Builder, TransportKind};
-use onepath_tests::world;
+use onepath_tests::{verbs, world};
+use onepath_transport::verbs::transport::Spread;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 /// Which rank this is, and what it does.
@@ -61,7 +62,11 @@ enum Job {
 
 impl Arguments {
     fn builder(&self) -> Result<Builder, BuildError> {
-        Ok(world::builder(self.rank, self.ranks, self.port)?.transport(self.transport))
+        let builder = world::builder(self.rank, self.ranks, self.port)?.transport(self.transport);
+        Ok(match self.transport {
+            TransportKind::Verbs => verbs::over(builder, verbs::options(Spread::Split)),
+            _ => builder,
+        })
     }
 
     fn join(&self) -> Result<Communicator, BuildError> {

@@ -1,0 +1,153 @@
+//! Calls over RDMA. They need devices, so they run where some are: `tests/rxe/verbs/conformance`
+//! in the machine of `tests/rxe`, or by hand on a host with NICs.
+//!
+//! `ONEPATH_VERBS_CASES` is how many cases run, `all` for the full product; the devices are those
+//! of `ONEPATH_VERBS_DEVICE`, or all that there are.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use onepath_collectives::DataType;
+use onepath_collectives::algorithm::Class;
+use onepath_collectives::communicator::{Builder, TransportKind};
+use onepath_tests::case::{Case, MAX_OFFSET, is_segmented};
+use onepath_tests::oracle::Pools;
+use onepath_tests::product;
+use onepath_tests::seed;
+use onepath_tests::verbs::{options, over};
+use onepath_tests::world::World;
+use onepath_topology::Rank;
+use onepath_transport::verbs::transport::Spread;
+
+const LIMIT: Duration = Duration::from_mins(10);
+
+/// Cases of all worlds together, if nothing is said.
+const CASES: usize = 300;
+
+/// Bytes of a buffer from which a case is large: more chunks than there are lanes.
+const LARGE: usize = 64 << 10;
+
+/// So many ranks share 4 devices: with 5, two of them are on one.
+const RANKS: [usize; 4] = [2, 3, 4, 5];
+
+type Adjust = fn(Builder, Rank) -> Builder;
+
+/// Ways to spread a flow over queue pairs.
+const WAYS: [(&str, Adjust); 3] = [
+    ("split", |b, _| with(b, Spread::Split)),
+    ("ecmp", |b, _| with(b, Spread::Ecmp)),
+    ("spray", |b, _| with(b, Spread::Spray)),
+];
+
+fn with(builder: Builder, spread: Spread) -> Builder {
+    over(builder, options(spread))
+}
+
+/// How many cases each of `worlds` worlds runs; nothing for all.
+fn cases_each(worlds: usize) -> Option<usize> {
+    let text = std::env::var("ONEPATH_VERBS_CASES").ok();
+    let total = match text.as_deref() {
+        None => CASES,
+        Some("all") => return None,
+        Some(number) => match number.parse() {
+            Ok(total) if total > 0 => total,
+            _ => panic!("ONEPATH_VERBS_CASES={number} is wrong: it must be all or a number"),
+        },
+    };
+    Some((total / worlds).max(1))
+}
+
+/// Elements that a rank needs for a case.
+fn elements(case: &Case, ranks: usize) -> usize {
+    case.count * if is_segmented(case.class) { ranks } else { 1 }
+}
+
+/// `most` cases of a shuffled product for the `part`-th of the worlds that spread alike: one of
+/// many chunks, then those collectives and types that fall to this part (together the worlds have
+/// all), then any. Large ones cost an emulated machine most and show no more than the first.
+fn choose(cases: Vec<Case>, (part, parts): (usize, usize), most: Option<usize>) -> Vec<Case> {
+    let Some(most) = most else { return cases };
+    let ranks = RANKS[part];
+    let large = |case: &&Case| elements(case, ranks) * case.data_type.size() > LARGE;
+    let mut chosen: Vec<Case> = cases.iter().find(large).copied().into_iter().collect();
+    let small = || cases.iter().filter(|case| !large(case));
+    for (at, (class, data_type)) in kinds().into_iter().enumerate() {
+        let of_kind =
+            |case: &&Case| case.class == class && case.data_type == data_type && case.count != 1;
+        if at % parts == part {
+            chosen.extend(small().find(of_kind));
+        }
+    }
+    let rest = small().filter(|case| !chosen.contains(case));
+    let mut all = chosen.clone();
+    all.extend(rest);
+    all.truncate(most);
+    all
+}
+
+fn kinds() -> Vec<(Class, DataType)> {
+    let of_class = |class| DataType::ALL.into_iter().map(move |data_type| (class, data_type));
+    Class::ALL.into_iter().flat_map(of_class).collect()
+}
+
+#[test]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
+fn every_collective_and_type_is_right_over_verbs() {
+    let seed = seed(41);
+    println!("seed {seed}");
+    let worlds = RANKS.len() * WAYS.len();
+    let (start, mut total, mut seen) = (Instant::now(), 0, HashSet::new());
+    for (part, ranks) in RANKS.into_iter().enumerate() {
+        for (way, (name, adjust)) in WAYS.into_iter().enumerate() {
+            // Each world begins elsewhere, so that together they have run more.
+            let cases = product::all(ranks, seed + (WAYS.len() * part + way) as u64);
+            let cases = choose(cases, (part, RANKS.len()), cases_each(worlds));
+            let world = Instant::now();
+            run_world((name, adjust), ranks, &cases, seed);
+            println!("{ranks} ranks, {name}: {} cases in {:?}", cases.len(), world.elapsed());
+            total += cases.len();
+            seen.extend(cases.iter().map(|case| (name, case.class, case.data_type)));
+        }
+    }
+    let kinds = seen.len();
+    println!("{total} cases, {kinds} spreads, collectives and types, in {:?}", start.elapsed());
+    let most = WAYS.len() * self::kinds().len();
+    assert!(kinds >= most || cases_each(worlds).is_some_and(|each| each < CASES / worlds));
+}
+
+/// Cases of one type after the other, so that one type's data is in memory at a time.
+fn run_world((name, adjust): (&str, Adjust), ranks: usize, cases: &[Case], seed: u64) {
+    let by_type = |data_type| cases.iter().filter(move |case| case.data_type == data_type);
+    World::new(name, ranks, TransportKind::Verbs).within(LIMIT).adjusted(adjust).run(|seat| {
+        for data_type in DataType::ALL {
+            let longest = by_type(data_type).map(|case| elements(case, ranks)).max();
+            let Some(longest) = longest else { continue };
+            let pools = Pools::new(ranks, longest + MAX_OFFSET, seed);
+            for case in by_type(data_type) {
+                seat.note(format_args!("{case}"));
+                if let Err(error) = case.run(&seat.communicator, &pools) {
+                    panic!("{name}: {error}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
+fn parts_and_survivors_have_queue_pairs_of_their_own() {
+    use onepath_collectives::ReduceOp;
+
+    World::new("parts", 4, TransportKind::Verbs).within(LIMIT).adjusted(WAYS[0].1).run(|seat| {
+        let rank = seat.communicator.rank().number();
+        let part = seat.communicator.split(Some(rank % 2), rank).expect("split").expect("a part");
+        let mut one = [1_u64; 1_000];
+        part.all_reduce(&mut one, ReduceOp::Sum).expect("both are there");
+        seat.communicator.all_reduce(&mut one, ReduceOp::Sum).expect("all are there");
+        assert_eq!(one[999], 8);
+        drop(part);
+        let all = seat.communicator.shrink(LIMIT).expect("all survive");
+        all.all_reduce(&mut one, ReduceOp::Sum).expect("all are there");
+        assert_eq!(one[0], 32);
+    });
+}
