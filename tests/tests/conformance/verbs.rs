@@ -96,7 +96,7 @@ fn every_collective_and_type_is_right_over_verbs() {
     let seed = seed(41);
     println!("seed {seed}");
     let worlds = RANKS.len() * WAYS.len();
-    let (start, mut total, mut seen) = (Instant::now(), 0, HashSet::new());
+    let (start, mut total, mut covered) = (Instant::now(), 0, HashSet::new());
     for (part, ranks) in RANKS.into_iter().enumerate() {
         for (way, (name, adjust)) in WAYS.into_iter().enumerate() {
             // Each world begins elsewhere, so that together they have run more.
@@ -106,10 +106,10 @@ fn every_collective_and_type_is_right_over_verbs() {
             run_world((name, adjust), ranks, &cases, seed);
             println!("{ranks} ranks, {name}: {} cases in {:?}", cases.len(), world.elapsed());
             total += cases.len();
-            seen.extend(cases.iter().map(|case| (name, case.class, case.data_type)));
+            covered.extend(cases.iter().map(|case| (name, case.class, case.data_type)));
         }
     }
-    let kinds = seen.len();
+    let kinds = covered.len();
     println!("{total} cases, {kinds} spreads, collectives and types, in {:?}", start.elapsed());
     let most = WAYS.len() * self::kinds().len();
     assert!(kinds >= most || cases_each(worlds).is_some_and(|each| each < CASES / worlds));

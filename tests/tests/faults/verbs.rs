@@ -254,7 +254,7 @@ fn a_rank_with_a_wrong_secret_gets_no_queue_pair() {
         threads.map(|thread| thread.join().expect("no panic")).into()
     });
     for (rank, result) in results.into_iter().enumerate() {
-        let error = result.err().expect("they do not trust each other").to_string();
+        let error = result.expect_err("they do not trust each other").to_string();
         println!("rank {rank}: {error}");
         assert!(rank == 0 || error.contains("secret"), "{error}");
     }
