@@ -86,7 +86,7 @@ fn a_peer_that_does_not_poll_for_seconds_stops_the_sender_and_all_arrives() {
     });
     let bytes: u64 = counters[0].read().iter().map(|count| count.bytes).sum();
     assert_eq!(bytes, LENGTH as u64, "nothing was sent twice");
-    for count in counters.iter().flat_map(|counters| counters.read()) {
+    for count in counters.iter().flat_map(VerbsCounters::read) {
         assert_eq!((count.deaths, count.resends), (0, 0), "{count:?}");
     }
 }
@@ -111,7 +111,7 @@ fn both_may_be_late_by_turns_and_every_sum_is_right() {
             assert!(done.output == sum_of(&inputs, 2), "round {round}");
         }
     });
-    for count in counters.iter().flat_map(|counters| counters.read()) {
+    for count in counters.iter().flat_map(VerbsCounters::read) {
         assert_eq!(count.deaths, 0, "{count:?}");
     }
 }

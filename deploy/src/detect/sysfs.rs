@@ -1,6 +1,7 @@
 //! What the kernel says of a node, below any folder, so that tests can make one.
 //!
-//! Sources: the kernel's documentation of `sysfs-class-net` (`type`, `speed` in Mbit/s, `operstate`),
+//! Sources: the kernel's documentation of `sysfs-class-net` (`type`, `speed` in Mbit/s,
+//! `operstate`),
 //! `sysfs-class-infiniband` (`ports/N/{rate,link_layer,state}`, `gids`, `gid_attrs/types`), and
 //! `device/numa_node`.
 

@@ -47,8 +47,8 @@ pub(super) fn script(plan: &Plan) -> String {
         put(format_args!("    ;;\n"));
     }
     put(format_args!(
-        "*)\n    echo \"node '$_onepath_host' is not in this plan\" >&2\n    unset _onepath_host\n    \
-         return 1 2>/dev/null || exit 1\n    ;;\nesac\nunset _onepath_host\n"
+        "*)\n    echo \"node '$_onepath_host' is not in this plan\" >&2\n    unset _onepath_host\n\
+         \x20   return 1 2>/dev/null || exit 1\n    ;;\nesac\nunset _onepath_host\n"
     ));
     text
 }

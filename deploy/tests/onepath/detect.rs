@@ -80,7 +80,8 @@ fn a_node_with_infiniband_roce_and_ethernet_is_described() {
         "gpu = \"A100-SXM4-80GB\"\ngpus = 2\nmemory_gib = 80",
         "kind = \"infiniband\"\nrate_gbit_s = 200\nhca = \"mlx5_0,mlx5_10\"\n\
          interface = \"ibs1,ibs2\"\n# NUMA nodes: 0, 1",
-        "kind = \"roce\"\nrate_gbit_s = 100\nhca = \"mlx5_2\"\ninterface = \"rdma0\"\ngid_index = 3",
+        "kind = \"roce\"\nrate_gbit_s = 100\nhca = \"mlx5_2\"\ninterface = \"rdma0\"\n\
+         gid_index = 3",
         "kind = \"ethernet\"\nrate_gbit_s = 25\ninterface = \"eno1\"",
         "# mlx5_3 (infiniband) is down",
         "# eno2 (ethernet): the system does not say its rate",

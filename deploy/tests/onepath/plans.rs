@@ -120,7 +120,8 @@ fn a_cluster_with_mixed_nics_is_warned_of_loudly() {
     let mixed = changed(&[
         ("[[cluster]]\nname = \"roce\"\n", ""),
         (
-            "[[link]]\nbetween = [\"ib\", \"roce\"]\nkind = \"ethernet\"\nrate_gbit_s = 25\nlatency_us = 50\n",
+            "[[link]]\nbetween = [\"ib\", \"roce\"]\nkind = \"ethernet\"\nrate_gbit_s = 25\n\
+             latency_us = 50\n",
             "",
         ),
         ("[training]\n", "[training]\nmax_pipeline = 1\nmax_tensor = 1\n"),
@@ -184,9 +185,10 @@ fn slurm_and_kubernetes_order_hosts_and_name_them() {
         std::fs::write(folder.join(name), text).expect("a file can be written");
         folder.join(name).display().to_string()
     };
-    let slurm = "- topology: main\n  cluster_default: true\n  tree:\n    switches:\n      - switch: \
-                 a\n        nodes: ib[03-04]\n      - switch: b\n        nodes: ib[01-02]\n      - \
-                 switch: r\n        nodes: roce[01-04]\n";
+    let slurm = "- topology: main\n  cluster_default: true\n  tree:\n    switches:\n\
+                 \x20     - switch: a\n        nodes: ib[03-04]\n\
+                 \x20     - switch: b\n        nodes: ib[01-02]\n\
+                 \x20     - switch: r\n        nodes: roce[01-04]\n";
     let slurm = write("topology.yaml", slurm);
     let hosts = text(&["plan", HOLMES, "--slurm", &slurm, "--emit", "hostfile"]);
     let names: Vec<&str> = hosts.lines().filter_map(|line| line.split(' ').next()).collect();

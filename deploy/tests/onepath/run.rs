@@ -65,7 +65,8 @@ pub(crate) fn clusters(nodes: &[usize], model: &str) -> String {
     let cluster = |(index, nodes): (usize, &usize)| {
         let kind = if index % 2 == 0 { "infiniband" } else { "roce" };
         format!(
-            "[[cluster]]\nname = \"c{index}\"\n[[cluster.nodes]]\nhosts = \"c{index}n[0001-{nodes}]\"\n\
+            "[[cluster]]\nname = \"c{index}\"\n[[cluster.nodes]]\n\
+             hosts = \"c{index}n[0001-{nodes}]\"\n\
              gpu = \"A100\"\ngpus = 8\nmemory_gib = 80\ngpu_link_gbit_s = 2400\ntflops = {}\n\
              [[cluster.nodes.nic]]\nkind = \"{kind}\"\nrate_gbit_s = 200\nhca = \"mlx5_[0-3]\"\n\
              [[cluster.nodes.nic]]\nkind = \"ethernet\"\nrate_gbit_s = 25\ninterface = \"eth0\"\n",

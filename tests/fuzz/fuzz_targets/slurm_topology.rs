@@ -7,9 +7,10 @@ use onepath_fuzz::{assert_readable, seed};
 use onepath_topology::cluster::structure::{MAX_DEPTH, Structure};
 
 const FILES: [&str; 3] = [
-    "---\n- topology: main\n  cluster_default: true\n  tree:\n    switches:\n      - switch: root\n        \
-     children: s[1-2]\n      - switch: s1\n        nodes: n[01-02]\n      - switch: s2\n        nodes: \
-     n[03-04]\n",
+    "---\n- topology: main\n  cluster_default: true\n  tree:\n    switches:\n\
+     \x20     - switch: root\n        children: s[1-2]\n\
+     \x20     - switch: s1\n        nodes: n[01-02]\n\
+     \x20     - switch: s2\n        nodes: n[03-04]\n",
     "- topology: racks\n  block:\n    block_sizes: [2, 4]\n    blocks:\n      - block: b1\n        \
      nodes: n[1-2]\n      - block: b2\n- topology: flat\n  flat: true\n",
     "- &a\n  topology: t\n  tree: { switches: [{ switch: x, children: x }] }\n- *a\n",

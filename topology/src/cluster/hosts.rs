@@ -29,7 +29,7 @@ pub enum HostListError {
     Brackets(String),
     /// What stands in brackets is no list of numbers and ranges.
     #[error(
-        "'[{0}]' is no list of numbers and rising ranges: [01-04,7] would be right, at most 9 digits"
+        "'[{0}]' is no list of numbers and rising ranges: right is [01-04,7], at most 9 digits"
     )]
     Range(String),
     /// A character that no host name has.

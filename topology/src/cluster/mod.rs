@@ -1,8 +1,8 @@
 //! Clusters as data: which nodes there are, with which GPUs and NICs, and the links between.
 //!
-//! An [`Inventory`] has **clusters**: nodes that share their own fast fabric. A cluster has **pools**:
-//! nodes of one kind (GPUs, memory, NICs), so one stage of a pipeline lies in one pool. Clusters
-//! are connected by **links**, often slower.
+//! An [`Inventory`] has **clusters**: nodes that share their own fast fabric. A cluster has
+//! **pools**: nodes of one kind (GPUs, memory, NICs), so one stage of a pipeline lies in one
+//! pool. Clusters are connected by **links**, often slower.
 //!
 //! What a planner asks:
 //!
@@ -21,7 +21,7 @@
 //! | `pool` | [`Gpu`], [`Pool`], [`Cluster`] |
 //! | [`hosts`] | host list expressions like `node[001-064]` |
 //! | [`structure`] | switches, blocks and zones from Slurm or Kubernetes |
-//! | [`file`] | our inventory file |
+//! | [`mod@file`] | our inventory file |
 //! | `inventory` | [`Inventory`], [`Link`], and the widest route between clusters |
 
 pub mod file;

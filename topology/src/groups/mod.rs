@@ -10,8 +10,8 @@
 //! | `grid` | [`Grid`]: coordinates of ranks and groups along dimensions; [`Layout`] of a job |
 //! | `kind` | [`GroupKind`]: the groups that training makes |
 //! | `placement` | [`Placement`]: on which GPU each rank is; clusters hold contiguous ranks |
-//! | `select` | [`select`]: the network of a group, its slowest link, and whether it is a fallback |
-//! | `survey` | [`survey`]: all groups of a job with their networks |
+//! | `select` | [`select()`]: the network of a group, its slowest link, whether it is a fallback |
+//! | `survey` | [`survey()`]: all groups of a job with their networks |
 
 mod grid;
 mod kind;

@@ -1,8 +1,8 @@
 //! The network of a group.
 //!
 //! A group whose nodes share InfiniBand uses it, RoCE likewise, as Holmes does; a mixed group falls
-//! back to the best network that all have. Over several clusters it is the link between that counts,
-//! whatever is inside.
+//! back to the best network that all have. Over several clusters it is the link between that
+//! counts, whatever is inside.
 
 use std::fmt;
 

@@ -84,7 +84,8 @@ fn documented_examples_come_out() {
 
 #[test]
 fn holmes_formulas_give_the_same_groups() {
-    // N = 64, t = 2, p = 4: DP group of stage s, offset j: {s·N/p + j + k·t}; PP group i: {i + k·N/p}.
+    // N = 64, t = 2, p = 4: DP group of stage s, offset j: {s·N/p + j + k·t};
+    // PP group i: {i + k·N/p}.
     let (n, t, p) = (64, 2, 4);
     let degrees = Degrees { tensor: t, pipeline: p, ..Degrees::default() };
     let world = WorldSize::new(u64::from(n)).expect("64 ranks");

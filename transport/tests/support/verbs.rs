@@ -4,7 +4,7 @@ use std::net::{TcpListener, TcpStream};
 
 use onepath_topology::Rank;
 use onepath_transport::verbs::transport::{
-    Hello, VerbsCounters, VerbsOptions, VerbsPeer, VerbsSetup,
+    Hello, VerbsCounters, VerbsOptions, VerbsPeer, VerbsSetup, VerbsTransport,
 };
 use socket2::Socket;
 
@@ -45,6 +45,6 @@ pub(crate) fn verbs_through(
         setup.connect(vec![peer], None).expect("queue pairs can be connected")
     };
     let transports: Vec<_> = setups.into_iter().zip(peers).map(join).collect();
-    let counters = transports.iter().map(|transport| transport.counters()).collect();
+    let counters = transports.iter().map(VerbsTransport::counters).collect();
     (transports.into_iter().map(|t| Box::new(t) as _).collect(), counters)
 }

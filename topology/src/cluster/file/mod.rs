@@ -10,7 +10,7 @@
 //! gpu = "A100"                    # the kind
 //! gpus = 8                        # a node
 //! memory_gib = 80                 # of each GPU
-//! gpu_link_gbit_s = 2400          # optional: between GPUs of a node, by default 256 (PCIe 4.0 x16)
+//! gpu_link_gbit_s = 2400          # optional: between GPUs of a node; 256 (PCIe 4.0 x16)
 //! tflops = 240                    # optional: what a GPU computes when it waits for no network
 //! latency_us = 2                  # optional: between two nodes; by default 2, 4 or 30 by the kind
 //!

@@ -104,8 +104,8 @@ fn clusters_without_a_direct_link_use_the_widest_way_over_others() {
 
 #[test]
 fn a_structure_orders_and_names_hosts() {
-    let slurm = "- topology: t\n  tree:\n    switches:\n      - switch: a\n        nodes: ib02\n      \
-                 - switch: b\n        nodes: ib01,roce-[0-1]\n";
+    let slurm = "- topology: t\n  tree:\n    switches:\n      - switch: a\n        nodes: ib02\n\
+                 \x20     - switch: b\n        nodes: ib01,roce-[0-1]\n";
     let structure = Structure::from_slurm(slurm, None).expect("the tree is right");
     let document = Document::parse(FILE, Some(&structure)).expect("the file is right");
     assert_eq!(document.inventory.clusters()[0].pools()[0].hosts(), ["ib02", "ib01"]);

@@ -1,9 +1,9 @@
 //! A list of Kubernetes nodes, as `kubectl get nodes -o json` prints it.
 //!
 //! Labels, the outermost first: `topology.kubernetes.io/region` and `/zone` (well-known labels of
-//! Kubernetes), `network.topology.nvidia.com/core`, `/spine`, `/leaf` and `/accelerator` (written by
-//! topograph; the last is an `NVLink` domain). A label that is missing is a layer that is not there.
-//! An `NVLink` domain is inside of one leaf, or a leaf inside of one `NVLink` domain.
+//! Kubernetes), `network.topology.nvidia.com/core`, `/spine`, `/leaf` and `/accelerator` (written
+//! by topograph; the last is an `NVLink` domain). A label that is missing is a layer that is not
+//! there. An `NVLink` domain is inside of one leaf, or a leaf inside of one `NVLink` domain.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -109,8 +109,8 @@ fn tree(switches: &str) -> String {
 /// Blocks with these sizes.
 fn blocks(sizes: &str, nodes: &str) -> String {
     format!(
-        "- topology: t\n  block:\n    block_sizes: [{sizes}]\n    blocks:\n      - block: b\n        \
-         nodes: {nodes}\n"
+        "- topology: t\n  block:\n    block_sizes: [{sizes}]\n    blocks:\n\
+         \x20     - block: b\n        nodes: {nodes}\n"
     )
 }
 

@@ -37,7 +37,7 @@ pub enum HolmesError {
 /// `N_i = ⌊alpha · S_i / ΣS · N⌋` layers for each stage but the last, which takes the rest.
 ///
 /// `speeds` are measured end to end, networks included (TFLOPS of a homogeneous run), as Holmes
-/// takes them; the costs of [`super::exact`] are compute alone, with networks as terms of their
+/// takes them; the costs of [`super::exact()`] are compute alone, with networks as terms of their
 /// own. Neither may be used for the other.
 pub fn holmes(layers: usize, speeds: &[f64], alpha: f64) -> Result<Vec<usize>, HolmesError> {
     let stages = speeds.len();

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `costs` | [`StageCosts`]: what layers cost as a stage; [`ChainCosts`]: from their hardware |
 //! | `exposed` | the part of bucketed reductions that overlap does not hide |
-//! | `exact` | [`exact`]: the best partition, by dynamic programming |
-//! | `holmes` | [`holmes`]: layers in proportion to speed, as Holmes does |
-//! | `order` | [`order`]: which cluster holds which stages |
+//! | `exact` | [`exact()`]: the best partition, by dynamic programming |
+//! | `holmes` | [`holmes()`]: layers in proportion to speed, as Holmes does |
+//! | `order` | [`order()`]: which cluster holds which stages |
 //!
 //! The time of an iteration of `m` micro-batches is
 //! `(m − 1) · max period + Σ fill + max exposed` over stages, in whole nanoseconds, so that

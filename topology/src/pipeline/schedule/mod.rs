@@ -3,10 +3,10 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `actions` | [`Schedule`]: the actions of each rank for `GPipe`, 1F1B, interleaved 1F1B |
-//! | `simulate` | [`simulate`]: the timeline of a schedule, or the deadlock that it runs into |
-//! | `timing` | [`timing`]: the times of a pipeline that was cut |
-//! | `trace` | [`trace`]: a timeline as a file for Perfetto |
-//! | `bubble` | [`bubble`]: idle over busy time, in closed form |
+//! | `simulate` | [`simulate()`]: the timeline of a schedule, or the deadlock that it runs into |
+//! | `timing` | [`timing()`]: the times of a pipeline that was cut |
+//! | `trace` | [`trace()`]: a timeline as a file for Perfetto |
+//! | `bubble` | [`bubble()`]: idle over busy time, in closed form |
 
 mod actions;
 mod bubble;
