@@ -12,7 +12,7 @@ use onepath_topology::Rank;
 use onepath_transport::TransportError;
 use onepath_transport::plan::{After, Plan};
 use onepath_transport::verbs::CompletionError;
-use onepath_transport::verbs::transport::{Hello, Operation, VerbsProblem};
+use onepath_transport::verbs::transport::{Hello, Operation, VerbsCounters, VerbsProblem};
 use support::plans::{adding, input, output, pattern, ring_all_reduce, send, store, sum_of};
 use support::rank::{Buffers, run};
 use support::verbs::{options, verbs_through};
