@@ -115,7 +115,7 @@ fn all_layers_are_placed_and_fit_the_memory() {
 }
 
 #[test]
-fn a_cluster_with_mixed_nics_is_warned_of_loudly() {
+fn gpus_that_a_plan_leaves_out_are_warned_of() {
     let end = "[[cluster.nodes.nic]]\nkind = \"roce\"";
     let mixed = changed(&[
         ("[[cluster]]\nname = \"roce\"\n", ""),
