@@ -52,6 +52,8 @@ pub mod letter;
 mod life;
 mod memory;
 mod options;
+#[cfg(test)]
+mod order_tests;
 mod outbox;
 mod peer;
 mod problem;

@@ -21,7 +21,7 @@ use super::memory::{Landing, Layout, Staging};
 use super::options::Spread;
 use super::outbox::{SlotError, What};
 use super::problem::{LaneDeath, LaneName, Operation, VerbsProblem};
-use super::queue::{Candidate, Lost, Order, Queue, Room, Segment, Source};
+use super::queue::{Candidate, Lost, Order, Queue, Room, Segment, Source, may_take};
 use super::word::{Word, WordError};
 
 /// Chunks to one peer in one poll, so that others get their turn.
@@ -337,12 +337,9 @@ impl Peer {
         };
         let Some(found) = self.queue.candidate(at, idle, table, room) else { return Ok(false) };
         let here = |lost: Lost| usize::from(lost.lane) == at;
-        if !matches!(found.source, Source::Again(lost) if here(lost)) {
-            match lane.out.free() {
-                0 => return Ok(false),
-                1 if self.smallest() != Some(found.order) => return Ok(false),
-                _ => {}
-            }
+        let has_slot = matches!(found.source, Source::Again(lost) if here(lost));
+        if !has_slot && !may_take(lane.out.free(), found.order, || self.smallest()) {
+            return Ok(false);
         }
         match (found.chunk, found.source) {
             (Some(chunk), _) => self.send_fresh(at, &found, &chunk, table)?,

@@ -93,6 +93,16 @@ pub(super) enum Room {
     Full,
 }
 
+/// Whether a chunk may take one of so many free slots of a lane, where `smallest` finds that of all
+/// chunks to this peer that may still need one.
+pub(super) fn may_take(free: u32, chunk: Order, smallest: impl FnOnce() -> Option<Order>) -> bool {
+    match free {
+        0 => false,
+        1 => smallest() == Some(chunk),
+        _ => true,
+    }
+}
+
 /// All that waits for one peer.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -211,7 +221,7 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use onepath_topology::{Nanos, Rank, WorldSize};
 
     use super::*;
@@ -219,11 +229,12 @@ mod tests {
     use crate::plan::{After, BufferId, FlowTag, Plan, SendFlow, Span};
     use crate::wire::{OperationId, Signature};
 
-    const CHUNK: usize = 8;
+    pub(in super::super) const CHUNK: usize = 8;
     static INPUT: [u8; 16 * CHUNK] = [0; 16 * CHUNK];
 
-    fn posted() -> (FlowTable, Slot) {
-        let source = Span::new(BufferId::Input, 0, INPUT.len());
+    /// A call that sends all of `input` to rank 1, in chunks of [`CHUNK`] bytes.
+    pub(in super::super) fn posted(input: &'static [u8]) -> (FlowTable, Slot) {
+        let source = Span::new(BufferId::Input, 0, input.len());
         let peer = Rank::new(1);
         let flow = SendFlow { step: 0, peer, tag: FlowTag(0), source, after: After::NOTHING };
         let plan = Plan { sends: vec![flow], ..Plan::default() };
@@ -232,7 +243,7 @@ mod tests {
             id: OperationId::collective(0),
             signature: Signature([0; 2]),
             plan: &plan,
-            memory: Memory::new((INPUT.as_ptr(), INPUT.len()), nothing, nothing),
+            memory: Memory::new((input.as_ptr(), input.len()), nothing, nothing),
             kernel: None,
             chunk_bytes: CHUNK,
             now: Nanos(0),
@@ -244,7 +255,7 @@ mod tests {
     }
 
     fn dealt(sharing: Sharing) -> (FlowTable, Queue) {
-        let (table, slot) = posted();
+        let (table, slot) = posted(&INPUT);
         let mut queue = Queue::new(2, 4, sharing);
         for lane in 0..2 {
             let (offset, stride, end) = (lane * CHUNK, 2 * CHUNK, INPUT.len());
