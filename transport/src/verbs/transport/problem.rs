@@ -191,6 +191,8 @@ pub enum LaneDeath {
     Told,
     /// The device said that the queue pair broke.
     Event,
+    /// The device refused to connect it, as it does without a route to the peer.
+    NotConnected,
 }
 
 impl std::fmt::Display for LaneDeath {
@@ -199,6 +201,7 @@ impl std::fmt::Display for LaneDeath {
             Self::Status(operation, status) => write!(f, "{operation}: {status}"),
             Self::Told => f.write_str("the peer's end of it failed"),
             Self::Event => f.write_str("the device broke its queue pair"),
+            Self::NotConnected => f.write_str("the device could not connect its queue pair"),
         }
     }
 }

@@ -75,7 +75,12 @@ impl Peer {
 
     /// Takes a lane as far in its life as it gets.
     pub(super) fn advance(&mut self, at: usize, shared: &mut Shared) -> Result<(), TransportError> {
-        if self.lanes[at].life.may_tell() && self.lanes[at].is_drained() {
+        let lane = &self.lanes[at];
+        // Nothing waits for the end of one that was never connected, and the next one may fail at
+        // once as well.
+        let unborn = lane.cause == LaneDeath::NotConnected;
+        let wait = if unborn { pause(lane.failures) } else { Nanos(0) };
+        if lane.life.may_tell() && lane.is_drained() && shared.now >= lane.since + wait {
             self.tell(at, shared)?;
         }
         if let Some(closed) = self.lanes[at].life.next() {
@@ -161,7 +166,7 @@ impl Peer {
         lane.cell.set_label(lane.label);
         if self.connect(at, closed, shared).is_err() {
             // The next one may do better, on another label.
-            self.close(at, LaneDeath::Event, shared.now);
+            self.close(at, LaneDeath::NotConnected, shared.now);
             return Ok(());
         }
         if let Err(source) = self.lanes[at].replenish() {
