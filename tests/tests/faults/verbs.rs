@@ -201,24 +201,57 @@ fn writes_that_arrive_after_their_queue_pair_was_given_up_change_nothing() {
     assert!(deaths > 0 && resends > 0, "{counts:?}");
 }
 
+fn link_up() {
+    program("ip", "link set h2 up");
+    // It went with the link.
+    program("ip", "route replace default via 10.1.2.254 dev h2 metric 102");
+}
+
+#[test]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
+fn a_port_that_is_down_for_seconds_costs_queue_pairs_and_no_data() {
+    let adjust = |builder, _| over(builder, options(Spread::Split));
+    let counts = world("port down for a moment", adjust).run(|seat| {
+        let communicator = &seat.communicator;
+        let breaking = (communicator.rank().index() == 2).then(|| {
+            std::thread::spawn(|| {
+                program("ip", "link set h2 down");
+                std::thread::sleep(Duration::from_secs(10));
+                link_up();
+            })
+        });
+        for number in 0..12 {
+            round(communicator, number).expect("the port is down for less than 30 s");
+        }
+        if let Some(breaking) = breaking {
+            breaking.join().expect("the link goes down and up");
+        }
+        counted(communicator)
+    });
+    println!("deaths, replacements and resends by rank: {counts:?}");
+    let [deaths, replacements, _] = add(&counts);
+    assert!(deaths > 0 && replacements > 0, "{counts:?}");
+}
+
 #[test]
 #[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
 fn a_port_that_goes_down_ends_calls_with_errors_that_name_ranks_and_serves_again_later() {
     const DOWN: usize = 2;
     let adjust = |builder, _| over(builder, options(Spread::Split));
-    let errors = world("port down", adjust).run(|seat| {
+    let ends = world("port down", adjust).run(|seat| {
         let communicator = &seat.communicator;
         round(communicator, 0).expect("all is well");
         if communicator.rank().index() == DOWN {
             program("ip", "link set h2 down");
         }
-        (1..100).find_map(|number| round(communicator, number).err()).expect("a port is down")
+        let error = (1..100).find_map(|number| round(communicator, number).err());
+        (error.expect("a port is down"), counted(communicator))
     });
-    program("ip", "link set h2 up");
-    // They went with the link.
-    program("ip", "route replace default via 10.1.2.254 dev h2 metric 102");
-    for (rank, error) in errors.iter().enumerate() {
-        println!("rank {rank}: {error}");
+    link_up();
+    for (rank, (error, [deaths, ..])) in ends.iter().enumerate() {
+        println!("rank {rank}: {error}; {deaths} queue pairs failed");
+        // Of 12 lanes; tries become as rare as one a second.
+        assert!(*deaths < 12 * 40, "{deaths}");
         match error {
             CollectiveError::Rdma { rank: named, .. } => {
                 assert!(rank == DOWN || named.index() == DOWN, "rank {rank}: {error}");
@@ -227,7 +260,7 @@ fn a_port_that_goes_down_ends_calls_with_errors_that_name_ranks_and_serves_again
             _ => panic!("rank {rank}: {error}"),
         }
     }
-    let own = errors.iter().filter(|error| matches!(error, CollectiveError::Rdma { .. }));
+    let own = ends.iter().filter(|(error, _)| matches!(error, CollectiveError::Rdma { .. }));
     assert!(own.count() > 0, "somebody says why");
     // The link serves after a moment.
     std::thread::sleep(Duration::from_secs(2));
