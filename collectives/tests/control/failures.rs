@@ -107,13 +107,18 @@ fn a_rank_that_gives_up_because_of_a_death_names_the_dead_rank() {
 }
 
 #[test]
-fn a_suspect_that_does_not_explain_itself_is_dead_after_a_second() {
-    let sessions = open(&endpoints(2), |_, _| ());
+fn a_suspect_that_goes_on_to_live_is_unreachable_and_nobody_is_dead() {
+    let sessions = open(&endpoints(3), |_, _| ());
     let start = Instant::now();
     sessions[0].control.report_suspect(rank(1));
     sessions[0].control.report_suspect(rank(1));
-    assert_eq!(wait_for_failure(&sessions[0].control), closed(1));
-    assert!(start.elapsed() >= Duration::from_millis(990));
+    let reason = AbortReason::Unreachable { rank: rank(1) };
+    let unreachable = Failure::Aborted { by: rank(0), reason };
+    for session in &sessions {
+        assert_eq!(wait_for_failure(&session.control), unreachable);
+        assert_eq!(session.control.failed_ranks(), ranks(&[]));
+    }
+    assert!(start.elapsed() >= Duration::from_millis(1_990), "its time to explain itself");
 }
 
 /// All these ranks agree at once, and alike.

@@ -42,9 +42,11 @@ fn random_sequences_of_calls_are_right_with_any_number_of_subflows() {
 }
 
 #[test]
-fn random_sequences_of_calls_are_right_on_every_transport() {
+fn random_sequences_of_calls_are_right_on_every_transport_without_rdma() {
     let seed = seed(3);
-    for (index, transport) in (0..).zip(TransportKind::ALL) {
+    // RDMA has a machine and a test of its own (`tests/rxe`).
+    let here = TransportKind::ALL.into_iter().filter(|&kind| kind != TransportKind::Verbs);
+    for (index, transport) in (0..).zip(here) {
         for ranks in [2, 4, 5] {
             sequence(transport, ranks, 2, 250, hash(seed + index * 100 + ranks as u64));
         }
