@@ -10,8 +10,8 @@ use serde::Serialize;
 /// Options of `--transport verbs`.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct VerbsArguments {
-    /// RDMA devices, as in rxe0,rxe1; the n-th rank of a host takes the n-th [default: all with an
-    /// active port]
+    /// RDMA devices, as in rxe0,mlx5_1:2 (with a port); the n-th rank of a host takes the n-th
+    /// [default: all with an active port]
     #[arg(
         long = "verbs-device",
         env = "ONEPATH_VERBS_DEVICE",
@@ -50,7 +50,7 @@ pub(crate) struct VerbsArguments {
 /// started that would all say so.
 pub(crate) fn ready(options: &VerbsOptions) -> Result<(), DeviceError> {
     let list = DeviceList::new()?;
-    options.devices.iter().try_for_each(|name| list.find(name).map(|_| ()))
+    options.device_names().try_for_each(|name| list.find(name).map(|_| ()))
 }
 
 impl VerbsArguments {

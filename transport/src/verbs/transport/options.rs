@@ -190,6 +190,11 @@ impl VerbsOptions {
         AckTimeout::from_code(self.ack_timeout).unwrap_or(AckTimeout::LONGEST)
     }
 
+    /// The devices that are named, without their ports.
+    pub fn device_names(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().map(|text| text.split_once(':').map_or(&text[..], |(name, _)| name))
+    }
+
     /// Checks that a transport can work with them.
     pub fn check(&self) -> Result<(), VerbsOptionError> {
         let range = |field, value: u16, (least, most): (u16, u16)| {
@@ -253,6 +258,13 @@ mod tests {
         assert_eq!(found, [(4, 16, 32_704), (1, 64, 32_704), (16, 64, 960)]);
         let error = "flowlet".parse::<Spread>().expect_err("unknown").to_string();
         assert!(error.contains("flowlet") && error.contains("spray"), "{error}");
+    }
+
+    #[test]
+    fn devices_are_looked_for_without_their_ports() {
+        let devices = ["rxe0", "mlx5_1:2"].map(str::to_owned).into();
+        let options = VerbsOptions { devices, ..Default::default() };
+        assert_eq!(options.device_names().collect::<Vec<_>>(), ["rxe0", "mlx5_1"]);
     }
 
     #[test]
