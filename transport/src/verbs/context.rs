@@ -366,6 +366,7 @@ impl Context {
         match check(code) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(None),
             Err(source) => {
                 return Err(ContextError::Events { device: self.name().to_owned(), source });
             }

@@ -34,9 +34,13 @@ impl Gid {
         self.0 == [0; 16]
     }
 
-    /// `fe80::/10`: made from the interface's hardware address, and not routed.
+    /// `fe80::/10`, made from the interface's hardware address, or `169.254.0.0/16`, which a host
+    /// gives itself where nobody else does: not routed.
     fn is_link_local(self) -> bool {
-        Ipv6Addr::from(self.0).is_unicast_link_local()
+        match self.address() {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        }
     }
 
     pub(super) fn to_raw(self) -> ibv_gid {
@@ -157,6 +161,9 @@ pub enum GidChoice {
     Address(IpAddr),
     /// RoCE v2 with the first address of this family; link-local ones only where there is no other.
     Family(AddressFamily),
+    /// RoCE v2 with the first address, IPv4 before IPv6; link-local ones of either only where there
+    /// is no other.
+    AnyRoceV2,
     /// The entry of this index, of whatever kind: an operator's word.
     Index(u8),
     /// The first InfiniBand entry. Untested: no machine that we have has InfiniBand.
@@ -169,6 +176,7 @@ impl fmt::Display for GidChoice {
             Self::Address(address) => write!(f, "RoCE v2 entry for {address}"),
             Self::Family(AddressFamily::V4) => f.write_str("RoCE v2 entry for an IPv4 address"),
             Self::Family(AddressFamily::V6) => f.write_str("RoCE v2 entry for an IPv6 address"),
+            Self::AnyRoceV2 => f.write_str("RoCE v2 entry"),
             Self::Index(index) => write!(f, "entry {index}"),
             Self::InfiniBand => f.write_str("InfiniBand entry"),
         }
@@ -279,6 +287,9 @@ impl GidTable {
                 // Of equal keys the first is taken, so the order of the table decides.
                 entries.filter(v2).filter(of_family).min_by_key(|entry| entry.gid.is_link_local())
             }
+            GidChoice::AnyRoceV2 => entries
+                .filter(v2)
+                .min_by_key(|entry| (entry.gid.is_link_local(), entry.gid.address().is_ipv6())),
             GidChoice::Index(index) => entries.find(|entry| entry.index == index),
             GidChoice::InfiniBand => entries.find(|entry| entry.kind == GidType::InfiniBand),
         };
@@ -381,6 +392,27 @@ mod tests {
         only_local.entries.retain(|entry| entry.index != 7);
         let found = only_local.choose(GidChoice::Family(AddressFamily::V6)).expect("link-local");
         assert_eq!(found.index, 1);
+    }
+
+    #[test]
+    fn a_routable_address_of_either_family_comes_before_any_link_local_one() {
+        assert_eq!(chosen(GidChoice::AnyRoceV2), 3);
+        let entries = vec![
+            entry(1, "fe80::1", GidType::RoceV2),
+            entry(3, "169.254.7.7", GidType::RoceV2),
+            entry(5, "2001:db8::1", GidType::RoceV2),
+            entry(7, "10.0.0.1", GidType::RoceV2),
+        ];
+        let mut table = GidTable::new("mlx5_0".to_owned(), PortNumber::ONE, entries);
+        let family = GidChoice::Family(AddressFamily::V4);
+        assert_eq!(table.choose(family).expect("routable").index, 7);
+        for expected in [7, 5, 3, 1] {
+            let found = table.choose(GidChoice::AnyRoceV2).expect("there is one");
+            assert_eq!(found.index, expected);
+            table.entries.retain(|entry| entry.index != expected);
+        }
+        let text = table.choose(GidChoice::AnyRoceV2).expect_err("empty").to_string();
+        assert!(text.contains("no RoCE v2 entry;"), "{text}");
     }
 
     #[test]

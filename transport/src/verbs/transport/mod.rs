@@ -75,8 +75,8 @@ use crate::poll_set::emptied;
 use crate::proto::Random;
 use crate::share::{self, AssignFlows, Cut};
 use crate::verbs::{
-    Completion, CompletionQueue, Context, DeviceEvent, EventChannel, EventOn, PortNumber,
-    QueuePairFault,
+    AckTimeout, Completion, CompletionQueue, Context, DeviceEvent, EventChannel, EventOn,
+    PortNumber, QueuePairFault,
 };
 use crate::{Activity, Transport, TransportError};
 
@@ -105,10 +105,16 @@ const BATCHES_A_POLL: usize = 4;
 /// How long cancelling waits for the device to let go of everything.
 const LET_GO: Duration = Duration::from_secs(2);
 
-/// How long dropping the transport waits for the arrival of what was copied, while nothing moves
-/// and in all.
-const LAST_WAIT: Duration = Duration::from_secs(1);
+/// How long dropping the transport waits for the arrival of what was copied, in all.
 const LONGEST_LAST_WAIT: Duration = Duration::from_secs(10);
+
+/// How long it waits while nothing moves: until a device has found a path dead ([`AckTimeout`] says
+/// that it may take four times as long as it is told), and a second for the peer to say what is to
+/// be sent again over another.
+fn last_wait(ack_timeout: AckTimeout, retries: u8) -> Duration {
+    let until_dead = ack_timeout.duration().saturating_mul(4 * (u32::from(retries) + 1));
+    until_dead.saturating_add(Duration::from_secs(1)).min(LONGEST_LAST_WAIT)
+}
 
 /// What all peers of a transport share.
 #[derive(Debug)]
@@ -348,6 +354,7 @@ impl VerbsTransport {
     /// Waits for a moment until what was copied has arrived: nobody else can send it again.
     fn linger(&mut self) {
         let (start, mut moved) = (Instant::now(), Instant::now());
+        let idle = last_wait(self.shared.maker.ack_timeout, self.shared.maker.retries);
         // What arrives now was complete before, or is of a call that this rank does not make.
         let world = WorldSize::new(self.by_rank.len() as u64).unwrap_or(WorldSize::ONE);
         let mut table = FlowTable::new(world);
@@ -356,7 +363,7 @@ impl VerbsTransport {
             peer.ask_for_completions();
         }
         while self.peers.iter().any(unsure)
-            && moved.elapsed() < LAST_WAIT
+            && moved.elapsed() < idle
             && start.elapsed() < LONGEST_LAST_WAIT
         {
             match self.step(&mut table) {
@@ -472,5 +479,20 @@ impl Transport for VerbsTransport {
 impl Drop for VerbsTransport {
     fn drop(&mut self) {
         self.linger();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_wait_is_longer_than_a_device_takes_to_find_a_path_dead() {
+        let usual = VerbsOptions::default();
+        let wait = last_wait(usual.timeout(), usual.retries);
+        // 67 ms, sent 7 times, each waited for four times as long: 1.9 s.
+        assert!(wait > 28 * usual.timeout().duration(), "{wait:?}");
+        assert!(wait < Duration::from_secs(4), "{wait:?}");
+        assert_eq!(last_wait(AckTimeout::LONGEST, 6), LONGEST_LAST_WAIT);
     }
 }

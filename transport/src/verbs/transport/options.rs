@@ -104,7 +104,7 @@ pub struct VerbsOptions {
     /// With none: all that have an active port, in the order of their names.
     pub devices: Vec<String>,
     /// The entry of the port's GID table; nothing for the first of RoCE v2 with an IPv4 address, or
-    /// else IPv6.
+    /// else IPv6; link-local ones of either only where there is no other.
     pub gid_index: Option<u8>,
     /// The traffic class of packets (DSCP and ECN bits).
     pub traffic_class: u8,

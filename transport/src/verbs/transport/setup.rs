@@ -12,11 +12,11 @@ use crate::share::AssignFlows;
 use crate::tcp::pinned::PeerPaths;
 use crate::tcp::{OptionError, prepare};
 use crate::verbs::{
-    AddressError, AddressFamily, AddressHandle, ChannelError, CompletionQueue,
-    CompletionQueueError, Context, ContextError, DeviceAttributes, DeviceError, DeviceList,
-    EventChannel, FlowLabel, GidChoice, GidEntry, GidError, GidTable, LinkLayer, LocalRoute,
-    MemoryRegionError, Packet, PathMtu, PortNumber, PortState, PostError, ProtectionDomain,
-    ProtectionDomainError, QueuePair, QueuePairError, Route,
+    AddressError, AddressHandle, ChannelError, CompletionQueue, CompletionQueueError, Context,
+    ContextError, DeviceAttributes, DeviceError, DeviceList, EventChannel, FlowLabel, GidChoice,
+    GidEntry, GidError, GidTable, LinkLayer, LocalRoute, MemoryRegionError, Packet, PathMtu,
+    PortNumber, PortState, PostError, ProtectionDomain, ProtectionDomainError, QueuePair,
+    QueuePairError, Route,
 };
 
 use super::control::Control;
@@ -314,9 +314,7 @@ fn use_port(
     let gid = match (options.gid_index, attributes.link) {
         (Some(index), _) => table.choose(GidChoice::Index(index)),
         (None, LinkLayer::InfiniBand) => table.choose(GidChoice::InfiniBand),
-        (None, _) => table
-            .choose(GidChoice::Family(AddressFamily::V4))
-            .or_else(|_| table.choose(GidChoice::Family(AddressFamily::V6))),
+        (None, _) => table.choose(GidChoice::AnyRoceV2),
     }?;
     let (mtu, link, lid) = (attributes.active_mtu, attributes.link, attributes.lid);
     Ok(Opened { context, port, gid, mtu, link, lid })
