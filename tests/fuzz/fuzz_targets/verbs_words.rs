@@ -6,9 +6,11 @@ use libfuzzer_sys::fuzz_target;
 use onepath_fuzz::{assert_readable, seed};
 use onepath_transport::verbs::transport::Hello;
 use onepath_transport::verbs::transport::hello::{HELLO_BYTES, LaneCard};
-use onepath_transport::verbs::transport::letter::{LETTER_BYTES, Letter, Matter};
+use onepath_transport::verbs::transport::letter::{LETTER_BYTES, Letter, LetterError, Matter};
 use onepath_transport::verbs::transport::word::Word;
-use onepath_transport::verbs::{Gid, LinkLayer, Packet, PathMtu, QueuePairNumber, RemoteRegion};
+use onepath_transport::verbs::{
+    Gid, GidType, LinkLayer, Packet, PathMtu, QueuePairNumber, RemoteRegion,
+};
 
 fn seeds() -> Vec<Vec<u8>> {
     let number = QueuePairNumber::new(17).expect("24 bits");
@@ -18,6 +20,7 @@ fn seeds() -> Vec<Vec<u8>> {
         link: LinkLayer::Ethernet,
         mtu: PathMtu::Bytes4096,
         gid: Gid([7; 16]),
+        kind: GidType::RoceV2,
         lid: 0,
         region: RemoteRegion { address: 1 << 40, bytes: 1 << 21, key: 9 },
         lanes: vec![LaneCard { number, first: Packet::new(5) }; lanes],
@@ -46,7 +49,12 @@ fuzz_target!(init: seed(seeds()), |bytes: &[u8]| {
         assert!(rest <= 16 * 8, "{rest}");
     }
     if let Some(letter) = bytes.first_chunk::<LETTER_BYTES>() {
-        match Letter::decode(letter) {
+        let mut letter = *letter;
+        // With a wrong check nothing else would be tried.
+        if let Err(LetterError::Check { expected, .. }) = Letter::decode(&letter) {
+            letter[20..24].copy_from_slice(&expected.to_le_bytes());
+        }
+        match Letter::decode(&letter) {
             Ok(letter) => assert_eq!(Letter::decode(&letter.encode()), Ok(letter)),
             Err(error) => assert_readable(&error),
         }

@@ -12,7 +12,8 @@
 //! | 12..16 | packet | bytes of the largest packet of its port: 256, 512, ... 4096 |
 //! | 16..32 | address | GID of its port |
 //! | 32..34 | lid | of its port; 0 over Ethernet |
-//! | 34..36 | | zero |
+//! | 34 | kind | of the address: 1 InfiniBand, 2 RoCE v1, 3 RoCE v2 |
+//! | 35 | | zero |
 //! | 36..40 | key | of the region that the peer writes to |
 //! | 40..48 | start | address of that region |
 //! | 48..56 | length | bytes of that region |
@@ -24,7 +25,7 @@
 
 use std::fmt;
 
-use crate::verbs::{Gid, LinkLayer, Packet, PathMtu, QueuePairNumber, RemoteRegion};
+use crate::verbs::{Gid, GidType, LinkLayer, Packet, PathMtu, QueuePairNumber, RemoteRegion};
 
 use super::options::{MAX_LANES, MAX_SLOTS};
 
@@ -35,7 +36,7 @@ pub const HELLO_BYTES: usize = 64;
 pub const LANE_BYTES: usize = 8;
 
 /// Version of this format, of letters and of immediates.
-pub const VERBS_VERSION: u8 = 1;
+pub const VERBS_VERSION: u8 = 2;
 
 const MAGIC: [u8; 4] = *b"OPVB";
 const MOST_SLOT_BYTES: u32 = 4 << 20;
@@ -62,6 +63,8 @@ pub struct Hello {
     pub mtu: PathMtu,
     /// The address of its port.
     pub gid: Gid,
+    /// What packets from there look like.
+    pub kind: GidType,
     /// The InfiniBand address of its port.
     pub lid: u16,
     /// Where this peer writes to.
@@ -135,6 +138,14 @@ fn within(field: &'static str, found: u64, least: u64, most: u64) -> Result<u64,
     }
 }
 
+fn kind_number(kind: GidType) -> u8 {
+    match kind {
+        GidType::InfiniBand => 1,
+        GidType::RoceV1 => 2,
+        GidType::RoceV2 => 3,
+    }
+}
+
 impl Hello {
     /// As it goes over the wire.
     pub fn encode(&self) -> Vec<u8> {
@@ -149,6 +160,7 @@ impl Hello {
         put(12, &(self.mtu.bytes() as u32).to_le_bytes());
         put(16, &self.gid.0);
         put(32, &self.lid.to_le_bytes());
+        put(34, &[kind_number(self.kind)]);
         put(36, &self.region.key.to_le_bytes());
         put(40, &self.region.address.to_le_bytes());
         put(48, &self.region.bytes.to_le_bytes());
@@ -207,6 +219,11 @@ impl Hello {
             link,
             mtu,
             gid: Gid(gid),
+            kind: match within("kind of address", bytes[34].into(), 1, 3)? {
+                1 => GidType::InfiniBand,
+                2 => GidType::RoceV1,
+                _ => GidType::RoceV2,
+            },
             lid: u16::from_le_bytes([bytes[32], bytes[33]]),
             region: RemoteRegion { address: word(40), bytes: word(48), key: half(36) },
             lanes: lanes?,
@@ -231,6 +248,7 @@ mod tests {
             link: LinkLayer::Ethernet,
             mtu: PathMtu::Bytes4096,
             gid: Gid([7; 16]),
+            kind: GidType::RoceV2,
             lid: 0x1234,
             region: RemoteRegion { address: 1 << 47, bytes: 1 << 33, key: 0xdead_beef },
             lanes: (0..lanes).map(lane).collect(),
@@ -241,6 +259,10 @@ mod tests {
     fn it_survives_with_one_lane_and_with_the_most() {
         for lanes in [1, 16] {
             assert_eq!(Hello::decode(&hello(lanes).encode()), Ok(hello(lanes)));
+        }
+        for kind in [GidType::InfiniBand, GidType::RoceV1, GidType::RoceV2] {
+            let hello = Hello { kind, ..hello(1) };
+            assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         }
     }
 
@@ -256,6 +278,8 @@ mod tests {
             (7, 3, "link is 3"),
             (11, 1, "slot bytes"),
             (12, 1, "packets of 4097 bytes"),
+            (34, 0, "kind of address is 0"),
+            (34, 4, "kind of address is 4"),
             (67, 1, "queue pair"),
             (71, 1, "first packet"),
         ] {
@@ -282,6 +306,7 @@ mod tests {
             bytes[..4].copy_from_slice(&MAGIC);
             bytes[4] = VERBS_VERSION;
             bytes[12..16].copy_from_slice(&1024_u32.to_le_bytes());
+            bytes[34] = 1 + bytes[34] % 3;
             if let Ok(hello) = Hello::decode(&bytes) {
                 prop_assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
             }

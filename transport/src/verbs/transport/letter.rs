@@ -11,9 +11,13 @@
 //! | 8..12 | generation | how often the lane was replaced before |
 //! | 12..16 | queue pair | of the one that comes next; 24 bits |
 //! | 16..20 | first packet | of the one that comes next; 24 bits |
-//! | 20..24 | | zero |
+//! | 20..24 | check | of all other bytes |
 //! | 24..32 | received | messages that arrived over the closed queue pair |
 //! | 32..48 | | zero |
+//!
+//! **A letter may be read while the next one is written to its place**: one that a bad path held up
+//! while its copy over the connection was answered. Of a mixture of both the check is wrong, and it
+//! is not heeded: the word of the next letter comes behind, and then that is whole.
 
 use super::hello::VERBS_VERSION;
 use super::options::MAX_LANES;
@@ -82,6 +86,24 @@ pub enum LetterError {
         /// The most that would be right.
         most: u32,
     },
+    /// Not whole.
+    #[error("letter with check {found:#010x}, whose other bytes make {expected:#010x}")]
+    Check {
+        /// What it says.
+        found: u32,
+        /// What it should say.
+        expected: u32,
+    },
+}
+
+/// Where the check is.
+const CHECK_AT: std::ops::Range<usize> = 20..24;
+
+/// FNV-1a of Fowler, Noll and Vo, with 32 bits, of all bytes but the check itself.
+fn check_of(bytes: &[u8; LETTER_BYTES]) -> u32 {
+    let (front, back) = (&bytes[..CHECK_AT.start], &bytes[CHECK_AT.end..]);
+    let step = |sum: u32, &byte: &u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    front.iter().chain(back).fold(0x811c_9dc5, step)
 }
 
 impl Letter {
@@ -101,6 +123,8 @@ impl Letter {
             }
             Matter::Ready => out[5] = 2,
         }
+        let check = check_of(&out);
+        out[CHECK_AT].copy_from_slice(&check.to_le_bytes());
         out
     }
 
@@ -119,6 +143,10 @@ impl Letter {
         let half = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
+        let (check, expected) = (half(CHECK_AT.start), check_of(bytes));
+        if check != expected {
+            return Err(LetterError::Check { found: check, expected });
+        }
         let lane = at_most("lane", bytes[6].into(), u32::from(MAX_LANES) - 1)? as u8;
         let matter = match bytes[5] {
             1 => Matter::Closed {
@@ -152,6 +180,29 @@ mod tests {
         }
     }
 
+    fn sign(bytes: &mut [u8; LETTER_BYTES]) {
+        let check = check_of(bytes);
+        bytes[CHECK_AT].copy_from_slice(&check.to_le_bytes());
+    }
+
+    /// Devices write a line of the cache or eight bytes at once, in this order or another.
+    #[test]
+    fn a_letter_that_is_half_another_is_not_one_of_both() {
+        let matter = Matter::Closed { received: (1 << 40) + 3, queue_pair: 17, first: 99 };
+        let next = Letter { generation: 8, matter, ..CLOSED };
+        let (old, new) = (CLOSED.encode(), next.encode());
+        for words in 1_u32..(1 << (LETTER_BYTES / 8)) - 1 {
+            let mut mixed = old;
+            for word in (0..LETTER_BYTES / 8).filter(|word| words >> word & 1 == 1) {
+                mixed[8 * word..8 * word + 8].copy_from_slice(&new[8 * word..8 * word + 8]);
+            }
+            if mixed != old && mixed != new {
+                let error = Letter::decode(&mixed).expect_err("half of each");
+                assert!(matches!(error, LetterError::Check { .. }), "{words:#b}: {error}");
+            }
+        }
+    }
+
     #[test]
     fn each_wrong_field_is_named() {
         for (at, byte, expected) in [
@@ -164,6 +215,7 @@ mod tests {
         ] {
             let mut bytes = CLOSED.encode();
             bytes[at] = byte;
+            sign(&mut bytes);
             let error = Letter::decode(&bytes).expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
         }
@@ -175,6 +227,7 @@ mod tests {
             bytes[..4].copy_from_slice(&MAGIC);
             bytes[4] = VERBS_VERSION;
             bytes[5] = 1 + bytes[5] % 2;
+            sign(&mut bytes);
             if let Ok(letter) = Letter::decode(&bytes) {
                 prop_assert_eq!(Letter::decode(&letter.encode()), Ok(letter));
             }

@@ -13,10 +13,10 @@ use crate::tcp::pinned::PeerPaths;
 use crate::tcp::{OptionError, prepare};
 use crate::verbs::{
     AddressError, AddressHandle, ChannelError, CompletionQueue, CompletionQueueError, Context,
-    ContextError, DeviceAttributes, DeviceError, DeviceList, EventChannel, FlowLabel, GidChoice,
-    GidEntry, GidError, GidTable, LinkLayer, LocalRoute, MemoryRegionError, Packet, PathMtu,
-    PortNumber, PortState, PostError, ProtectionDomain, ProtectionDomainError, QueuePair,
-    QueuePairError, Route,
+    ContextError, DeviceAttributes, DeviceError, DeviceList, EventChannel, FlowLabel, Gid,
+    GidChoice, GidEntry, GidError, GidTable, GidType, LinkLayer, LocalRoute, MemoryRegionError,
+    NodeType, Packet, PathMtu, PortNumber, PortState, PostError, ProtectionDomain,
+    ProtectionDomainError, QueuePair, QueuePairError, Route,
 };
 
 use super::control::Control;
@@ -220,6 +220,7 @@ impl VerbsSetup {
             link: self.opened.link,
             mtu: self.opened.mtu,
             gid: self.opened.gid.gid,
+            kind: self.opened.gid.kind,
             lid: self.opened.lid,
             region: prepared.landing.remote(),
             lanes: prepared.pairs.iter().map(card).collect(),
@@ -275,18 +276,34 @@ fn open(options: &VerbsOptions, on_host: usize) -> Result<Opened, VerbsSetupErro
     }
     let mut present: Vec<String> = list.iter().map(|device| device.name()).collect();
     present.sort_unstable();
-    let mut active = Vec::new();
+    let (mut active, mut failed) = (Vec::new(), None);
     for name in &present {
-        let context = list.find(name)?.open()?;
-        if context.port(PortNumber::ONE)?.state == PortState::Active {
-            active.push(context);
+        let device = list.find(name)?;
+        // RDMA over TCP has neither flow labels nor addresses of RoCE.
+        if device.node_type() == NodeType::Iwarp {
+            continue;
+        }
+        match device.open() {
+            Ok(context) => active.extend(active_port(&context).map(|port| (context, port))),
+            // One that a container was not given, for example: another may do.
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
     if active.is_empty() {
-        return Err(VerbsSetupError::NoPort { present });
+        return Err(failed.map_or(VerbsSetupError::NoPort { present }, Into::into));
     }
     let at = on_host % active.len();
-    use_port(active.swap_remove(at), PortNumber::ONE, options)
+    let (context, port) = active.swap_remove(at);
+    use_port(context, port, options)
+}
+
+/// The first port of a device that carries data.
+fn active_port(context: &Context) -> Option<PortNumber> {
+    let ports = context.attributes().ok()?.ports;
+    let is_active = |port: &PortNumber| {
+        context.port(*port).is_ok_and(|attributes| attributes.state == PortState::Active)
+    };
+    (1..=ports).filter_map(PortNumber::new).find(is_active)
 }
 
 /// A device as `NAME` or `NAME:PORT`.
@@ -357,12 +374,21 @@ fn prepare_for(
     })
 }
 
+/// What packets from an address look like: queue pairs of different kinds do not hear each other.
+fn protocol(kind: GidType, gid: Gid) -> String {
+    match kind {
+        GidType::RoceV2 if gid.address().is_ipv4() => format!("{kind} over IPv4"),
+        GidType::RoceV2 => format!("{kind} over IPv6"),
+        GidType::InfiniBand | GidType::RoceV1 => kind.to_string(),
+    }
+}
+
 /// Checks that the peer works with the same numbers.
 fn compare(
     peer: Rank,
     hello: &Hello,
     layout: &Layout,
-    link: LinkLayer,
+    own: (GidType, Gid),
 ) -> Result<(), VerbsSetupError> {
     let same = |field, there: String, here: String| {
         if there == here {
@@ -373,8 +399,7 @@ fn compare(
     same("lanes", hello.lanes.len().to_string(), layout.lanes.to_string())?;
     same("slots", hello.slots.to_string(), layout.slots.to_string())?;
     same("slot bytes", hello.slot_bytes.to_string(), layout.slot_bytes.to_string())?;
-    let infiniband = |link| (link == LinkLayer::InfiniBand).to_string();
-    same("InfiniBand", infiniband(hello.link), infiniband(link))?;
+    same("addresses of", protocol(hello.kind, hello.gid), protocol(own.0, own.1))?;
     same("region bytes", hello.region.bytes.to_string(), layout.bytes().to_string())
 }
 
@@ -386,7 +411,7 @@ fn join(
     options: &VerbsOptions,
 ) -> Result<Peer, VerbsSetupError> {
     let VerbsPeer { rank, hello, connection, paths } = peer;
-    compare(rank, &hello, &layout, opened.link)?;
+    compare(rank, &hello, &layout, (opened.gid.kind, opened.gid.gid))?;
     prepare(&connection)?;
     let salt = u64::from(me.number()) << 40 ^ u64::from(rank.number()) << 16;
     let seed = Random::new(options.seed ^ salt).bits();
@@ -454,7 +479,10 @@ fn address(
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+    use crate::verbs::{QueuePairNumber, RemoteRegion};
 
     #[test]
     fn a_device_may_be_named_with_its_port() {
@@ -464,6 +492,39 @@ mod tests {
         for wrong in ["mlx5_1:0", "mlx5_1:", "mlx5_1:x", "mlx5_1:256"] {
             let error = name_and_port(wrong).expect_err(wrong).to_string();
             assert!(error.contains(wrong) && error.contains("NAME:PORT"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_peer_with_addresses_of_another_kind_is_named_with_both_kinds() {
+        let layout = Layout { lanes: 1, slots: 4, slot_bytes: 4096 };
+        let gid = |text: &str| Gid::from(text.parse::<IpAddr>().expect("an address"));
+        let own = (GidType::RoceV2, gid("10.0.0.1"));
+        let card = LaneCard {
+            number: QueuePairNumber::new(17).expect("24 bits"),
+            first: Packet::default(),
+        };
+        let hello = |kind, text| Hello {
+            slots: 4,
+            slot_bytes: 4096,
+            link: LinkLayer::Ethernet,
+            mtu: PathMtu::Bytes1024,
+            gid: gid(text),
+            kind,
+            lid: 0,
+            region: RemoteRegion { address: 0, bytes: layout.bytes() as u64, key: 1 },
+            lanes: vec![card],
+        };
+        let told = |kind, text| compare(Rank::new(3), &hello(kind, text), &layout, own);
+        assert!(told(GidType::RoceV2, "10.0.0.2").is_ok());
+        for (kind, text, expected) in [
+            (GidType::RoceV2, "fd00::1", "RoCE v2 over IPv6"),
+            (GidType::RoceV1, "10.0.0.2", "RoCE v1"),
+            (GidType::InfiniBand, "fe80::1", "InfiniBand"),
+        ] {
+            let error = told(kind, text).expect_err(expected).to_string();
+            let parts = ["rank 3 has addresses of", expected, "this rank RoCE v2 over IPv4"];
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
         }
     }
 
