@@ -10,7 +10,7 @@ use serde::Serialize;
 /// Options of `--transport verbs`.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct VerbsArguments {
-    /// RDMA devices, as in rxe0,mlx5_1:2 (with a port); the n-th rank of a host takes the n-th
+    /// RDMA devices, as in rxe0,rxe1 or with ports rxe0:1; the n-th rank of a host takes the n-th
     /// [default: all with an active port]
     #[arg(
         long = "verbs-device",

@@ -30,12 +30,9 @@ pub enum CollectiveError {
     },
     /// The data connection between two ranks broke although both are alive. `shrink` connects them
     /// anew.
-    #[error(
-        "rank {by} lost its data connection with rank {rank}{}; both are alive",
-        during(.call.as_ref())
-    )]
+    #[error("{}{}; {}", lost(*.by, *.rank), during(.call.as_ref()), alive(*.by, *.rank))]
     Unreachable {
-        /// The rank that could not be reached.
+        /// The rank that could not be reached; the one that found it, where its device is to blame.
         rank: Rank,
         /// The rank that found it.
         by: Rank,
@@ -58,7 +55,7 @@ pub enum CollectiveError {
     /// The other ranks have [`Unreachable`](Self::Unreachable).
     #[error("rank {rank} cannot be reached over RDMA: {problem}")]
     Rdma {
-        /// The rank; any other one, where the own device is to blame.
+        /// The rank; this one, where its device is to blame.
         rank: Rank,
         /// Path and operation, and what is wrong.
         problem: String,
@@ -109,6 +106,17 @@ impl std::fmt::Display for DeathCause {
             Self::Silent { span } => write!(f, "silent for {span:?}"),
         }
     }
+}
+
+fn lost(by: Rank, rank: Rank) -> String {
+    if by == rank {
+        return format!("the RDMA device of rank {by} failed");
+    }
+    format!("rank {by} lost its data connection with rank {rank}")
+}
+
+fn alive(by: Rank, rank: Rank) -> &'static str {
+    if by == rank { "the rank is alive" } else { "both are alive" }
 }
 
 fn during(call: Option<&CallDescription>) -> String {

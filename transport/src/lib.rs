@@ -110,7 +110,7 @@ pub enum TransportError {
     /// The peer cannot be reached over RDMA, or breaks the protocol there.
     #[error("rank {peer}: {problem}")]
     Verbs {
-        /// The peer; the first one, where the own device is to blame.
+        /// The peer; this rank itself, where the own device is to blame.
         peer: Rank,
         /// What is wrong.
         problem: Box<VerbsProblem>,

@@ -99,6 +99,21 @@ mod tests {
     }
 
     #[test]
+    fn others_hear_of_an_rdma_error_whose_device_or_which_peer_it_was() {
+        let [me, rank] = [0, 3].map(Rank::new);
+        for (wrong, expected) in [
+            (me, "the RDMA device of rank 0 failed; the rank is alive"),
+            (rank, "rank 0 lost its data connection with rank 3; both are alive"),
+        ] {
+            let found = CollectiveError::Rdma { rank: wrong, problem: "for a test".to_owned() };
+            let reason = to_tell(&found, me).expect("it was found here");
+            let told = describe(Failure::Aborted { by: me, reason }, None);
+            assert_eq!(told, CollectiveError::Unreachable { rank: wrong, by: me, call: None });
+            assert_eq!(told.to_string(), expected);
+        }
+    }
+
+    #[test]
     fn what_the_control_plane_told_is_not_told_again() {
         let (me, rank) = (Rank::new(0), Rank::new(3));
         let failures = [

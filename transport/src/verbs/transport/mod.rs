@@ -137,6 +137,7 @@ struct Shared {
 /// Queue pairs to any number of peers.
 #[derive(Debug)]
 pub struct VerbsTransport {
+    me: Rank,
     // Peers go first: their queue pairs report to the queue.
     peers: Vec<Peer>,
     shared: Shared,
@@ -164,6 +165,7 @@ pub struct VerbsTransport {
 
 impl VerbsTransport {
     fn assemble(
+        me: Rank,
         shared: Shared,
         peers: Vec<Peer>,
         by_rank: Vec<Option<u32>>,
@@ -174,6 +176,7 @@ impl VerbsTransport {
         Self {
             counters: VerbsCounters::new(lanes.map(|lane| Arc::clone(&lane.cell)).collect()),
             poll_set: Vec::with_capacity(peers.len() + 2),
+            me,
             peers,
             shared,
             by_rank,
@@ -210,8 +213,7 @@ impl VerbsTransport {
 
     /// An error that is of the own device.
     fn own(&self, problem: impl Into<VerbsProblem>) -> TransportError {
-        let peer = self.peers.first().map_or(Rank::new(0), |peer| peer.rank);
-        TransportError::Verbs { peer, problem: Box::new(problem.into()) }
+        TransportError::Verbs { peer: self.me, problem: Box::new(problem.into()) }
     }
 
     /// Takes in completions; whether there were any.

@@ -262,7 +262,7 @@ impl VerbsSetup {
             remind: Nanos(0),
             reminded: false,
         };
-        Ok(VerbsTransport::assemble(shared, made, by_rank, assigner, chunk_bytes))
+        Ok(VerbsTransport::assemble(me, shared, made, by_rank, assigner, chunk_bytes))
     }
 }
 
