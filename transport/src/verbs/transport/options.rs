@@ -101,7 +101,8 @@ pub struct VerbsOptionError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerbsOptions {
     /// Devices by name; the n-th rank of a host takes the n-th, beginning again after the last.
-    /// With none: all that have an active port, in the order of their names.
+    /// With none: all that can be opened and have an active port, in the order of their
+    /// names, each with the first such port.
     pub devices: Vec<String>,
     /// The entry of the port's GID table; nothing for the first of RoCE v2 with an IPv4 address, or
     /// else IPv6; link-local ones of either only where there is no other.
