@@ -48,7 +48,10 @@ pub(crate) fn join(job: &Job) -> Result<Communicator, BuildError> {
     }
     let communicator = builder.build()?;
     for line in paths.iter().flat_map(|paths| paths.unknown()) {
-        eprintln!("onepath-bench: rank {}: no paths known to {line}", communicator.rank());
+        let rank = communicator.rank();
+        // In one piece: other ranks may write to the same terminal.
+        let text = format!("onepath-bench: rank {rank}: no paths known to {line}\n");
+        eprint!("{text}");
     }
     Ok(communicator)
 }

@@ -36,18 +36,18 @@ pub(crate) struct Row {
     pub(crate) in_place: Option<PlaceResult>,
     /// What a bare loop takes.
     pub(crate) limit: Option<Limit>,
-    /// What was sent for each call; over RDMA.
+    /// What was sent for a call; over RDMA.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) payload: Option<Payload>,
 }
 
-/// Bytes that a rank sent for each call of an all-reduce, in the last placement.
+/// Bytes that a rank sent for one call of an all-reduce, in the last placement.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Payload {
     /// Of the rank that sent least.
-    pub(crate) least: f64,
+    pub(crate) least: u64,
     /// Of the rank that sent most.
-    pub(crate) most: f64,
+    pub(crate) most: u64,
     /// Less cannot be, as the mean of all ranks: 2 (n - 1) / n of the buffer.
     pub(crate) minimum: f64,
 }
@@ -209,7 +209,7 @@ impl Line for Row {
             let Payload { least, most, minimum } = payload;
             let _ = writeln!(
                 end,
-                "# Payload a rank sent for each call of {size} bytes: {least} to {most}, minimum \
+                "# Payload a rank sent for a call of {size} bytes: {least} to {most}, minimum \
                  {minimum}"
             );
         }

@@ -104,7 +104,7 @@ fn wrong_elements_are_told_below_the_table() {
 
 #[test]
 fn the_payload_of_a_call_over_queue_pairs_stands_beside_the_least_possible() {
-    let payload = Payload { least: 1_572_864.0, most: 1_572_864.0, minimum: 1_572_864.0 };
+    let payload = Payload { least: 1_572_864, most: 1_572_864, minimum: 1_572_864.0 };
     let rows = vec![Row { payload: Some(payload), ..row() }];
     let text = print(Format::Table, rows.clone());
     let line = "call of 1048576 bytes: 1572864 to 1572864, minimum 1572864\n";

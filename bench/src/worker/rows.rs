@@ -8,7 +8,7 @@ use crate::arguments::Format;
 use crate::collective::{Collective, Place};
 use crate::join::TransportKind;
 use crate::limits::{Limit, Limits};
-use crate::measure::{Summary, Times, iterations_by_time, peers_iterations, warm_up};
+use crate::measure::{Summary, Timed, Times, iterations_by_time, peers_iterations, warm_up};
 use crate::output::{Heading, Payload, PlaceResult, Row};
 use crate::progress::Progress;
 use crate::sizes::Bytes;
@@ -80,14 +80,8 @@ impl Run<'_> {
             // The limit stands beside the last placement, which is in place.
             let last = Some(&place) == self.job.places.last();
             let limits = self.limits.as_ref().filter(|_| last);
-            let (times, limit) = match limits {
-                Some(limits) => self.time_with(&mut trial, size, limits)?,
-                None => {
-                    let (times, sent) = self.time(&mut trial, size)?;
-                    row.payload = self.payload(collective, size, sent, times.iterations)?;
-                    (times, None)
-                }
-            };
+            let (times, limit) = self.time(&mut trial, size, limits)?;
+            row.payload = self.payload(collective, size, &mut trial)?;
             if let Some(wrong) = &mut wrong {
                 *wrong += self.wrong_ones(&trial).at(self.rank)?;
             }
@@ -164,42 +158,25 @@ impl Run<'_> {
         Ok(wrong[0])
     }
 
-    /// Warms up; how many iterations there are then.
-    fn iterations<T: Value>(&self, trial: &mut Trial<T>, size: usize) -> Result<u32, WorkError> {
-        let (job, communicator) = (self.job, self.communicator);
-        let each = warm_up(communicator, trial, job.warm_up.max(1), job.slowest()).at(self.rank)?;
-        Ok(match (job.iterations, job.format) {
-            (Some(iterations), _) => iterations,
-            (None, Format::Peers) => peers_iterations(size),
-            (None, _) => iterations_by_time(each),
-        })
-    }
-
-    /// The times, and what this rank sent over queue pairs meanwhile.
     fn time<T: Value>(
         &self,
         trial: &mut Trial<T>,
         size: usize,
-    ) -> Result<(Summary, u64), WorkError> {
-        let communicator = self.communicator;
-        let iterations = self.iterations(trial, size)?;
-        let mut times = Times::new(iterations, self.job.slowest());
-        let before = self.sent();
-        times.run(communicator, trial, iterations).at(self.rank)?;
-        let sent = self.sent() - before;
-        Ok((times.summary(communicator).at(self.rank)?, sent))
-    }
-
-    /// The times, in turn with those of the limit.
-    fn time_with<T: Value>(
-        &self,
-        trial: &mut Trial<T>,
-        size: usize,
-        limits: &Limits,
+        limits: Option<&Limits>,
     ) -> Result<(Summary, Option<Limit>), WorkError> {
         let (job, communicator) = (self.job, self.communicator);
-        let iterations = self.iterations(trial, size)?;
-        let mut times = Times::new(iterations, job.slowest());
+        let slowest = job.slowest();
+        let each = warm_up(communicator, trial, job.warm_up.max(1), slowest).at(self.rank)?;
+        let iterations = match (job.iterations, job.format) {
+            (Some(iterations), _) => iterations,
+            (None, Format::Peers) => peers_iterations(size),
+            (None, _) => iterations_by_time(each),
+        };
+        let mut times = Times::new(iterations, slowest);
+        let Some(limits) = limits else {
+            times.run(communicator, trial, iterations).at(self.rank)?;
+            return Ok((times.summary(communicator).at(self.rank)?, None));
+        };
         let others = (iterations / ITERATIONS_PER_LIMIT).max(ROUNDS);
         let mut series = limits.series(size, others).at(self.rank)?;
         series.warm_up(communicator, job.warm_up).at(self.rank)?;
@@ -216,24 +193,28 @@ impl Run<'_> {
         self.communicator.verbs_counts().iter().map(|count| count.bytes).sum()
     }
 
-    /// What the ranks sent for each of so many calls, where this one `sent` so much in all; of an
-    /// all-reduce over RDMA.
-    fn payload(
+    /// What the ranks send for one more call, which is not timed; of an all-reduce over RDMA.
+    fn payload<T: Value>(
         &self,
         collective: Collective,
         size: usize,
-        sent: u64,
-        calls: u32,
+        trial: &mut Trial<T>,
     ) -> Result<Option<Payload>, WorkError> {
+        let communicator = self.communicator;
         if collective != Collective::AllReduce || self.job.transport != TransportKind::Verbs {
             return Ok(None);
         }
+        trial.prepare();
+        communicator.barrier().at(self.rank)?;
+        let before = self.sent();
+        trial.call(communicator).at(self.rank)?;
+        let sent = self.sent() - before;
         let mut all = vec![0; self.job.world.get()];
-        self.communicator.all_gather(&[sent], &mut all).at(self.rank)?;
-        let of_call = |bytes: Option<u64>| bytes.unwrap_or(0) as f64 / f64::from(calls.max(1));
+        communicator.all_gather(&[sent], &mut all).at(self.rank)?;
+        let of_rank = |bytes: Option<&u64>| bytes.copied().unwrap_or(0);
         Ok(Some(Payload {
-            least: of_call(all.iter().min().copied()),
-            most: of_call(all.iter().max().copied()),
+            least: of_rank(all.iter().min()),
+            most: of_rank(all.iter().max()),
             minimum: size as f64 * collective.bus_factor(self.job.world),
         }))
     }
