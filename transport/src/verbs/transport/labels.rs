@@ -98,13 +98,15 @@ impl Labels {
             known.suspect = !alive && (known.suspect || failed == Some(path));
         }
         let (path, label) = match open.first() {
-            Some(&(other, label)) if generation.is_multiple_of(2) && generation % ANY_OF != 0 => {
+            Some(&(other, label))
+                if generation.is_multiple_of(2) && !generation.is_multiple_of(ANY_OF) =>
+            {
                 (self.now.get(usize::from(other)).copied().flatten(), label)
             }
             Some(&(_, label)) if generation.is_multiple_of(2) && self.paths.is_empty() => {
                 (None, label)
             }
-            _ if !self.paths.is_empty() && generation % ANY_OF != 0 => {
+            _ if !self.paths.is_empty() && !generation.is_multiple_of(ANY_OF) => {
                 let path = self.another(failed, at + turn, open);
                 (Some(path), self.of_path(path, at / self.paths.len() + turn))
             }
