@@ -98,8 +98,8 @@ impl RocePaths {
         Self { from, scheme: Some(Scheme::Equal), seed, found: Mutex::default() }
     }
 
-    /// How flows are assigned to paths; nothing lets each queue pair carry the same bytes, whichever
-    /// path it takes.
+    /// How flows are assigned to paths; with nothing each queue pair carries the same bytes,
+    /// whichever path it takes.
     #[must_use]
     pub fn scheme(mut self, scheme: Option<Scheme>) -> Self {
         self.scheme = scheme;

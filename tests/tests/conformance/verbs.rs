@@ -1,8 +1,8 @@
 //! Calls over RDMA. They need devices, so they run where some are: `tests/rxe/verbs/conformance`
 //! in the machine of `tests/rxe`, or by hand on a host with NICs.
 //!
-//! `ONEPATH_VERBS_CASES` is how many cases run, `all` for the full product, `FIRST..LAST` for a part
-//! of it: its cases are numbered from 0, world after world, the same in every run with one seed, so
+//! `ONEPATH_VERBS_CASES` is how many cases run, `all` for the full product, `FIRST..LAST` for a
+//! part of it: its cases are numbered from 0, world after world, the same in every run with one seed, so
 //! that machines can share them. The devices are those of `ONEPATH_VERBS_DEVICE`, or all that there
 //! are.
 

@@ -323,8 +323,8 @@ impl Peer {
         Ok(sent > 0)
     }
 
-    /// Whether a lane is left out so that spraying loads all paths alike. It serves when no other is
-    /// open.
+    /// Whether a lane is left out so that spraying loads all paths alike. It serves when no other
+    /// is open.
     fn is_left_over(&self, lane: usize) -> bool {
         let left_over = |at: usize| self.labels.is_left_over(at as u8);
         self.spread == Spread::Spray
