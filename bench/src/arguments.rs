@@ -267,6 +267,12 @@ mod tests {
             ("b allreduce --verbs-lanes 17", &["--verbs-lanes", "17", "1..=16"]),
             ("b allreduce --verbs-labels 1,x", &["--verbs-labels", "x", "0xfffff"]),
             ("b allreduce --verbs-spread ecm", &["--verbs-spread", "ecm", "spray"]),
+            ("b allreduce --verbs-paths none", &["--verbs-paths", "none", "probe or a file"]),
+            (
+                "b allreduce --verbs-paths probe --verbs-labels 1",
+                &["--verbs-paths", "--verbs-labels"],
+            ),
+            ("b allreduce --verbs-assign line", &["--verbs-paths"]),
             ("b allreduce --format xml", &["--format", "xml", "peers"]),
             ("b allreduce --factor 1", &["--factor", "1", "2..=1024"]),
             ("b allreduce --sizes 4 --min 4", &["--sizes", "--min"]),

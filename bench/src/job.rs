@@ -15,6 +15,7 @@ use crate::collective::{Collective, Place};
 use crate::join::{EntropyChoice, TransportKind};
 use crate::measure::Slowest;
 use crate::sizes::{self, SizeError};
+use crate::verbs::KnownPaths;
 
 /// Smallest and largest size and the factor between sizes, if nothing is said.
 const DEFAULT_RANGE: (usize, usize, usize) = (4, 64 << 20, 4);
@@ -84,6 +85,8 @@ pub(crate) struct Job {
     pub(crate) subflows: Option<u16>,
     pub(crate) entropy: Option<EntropyChoice>,
     pub(crate) verbs: VerbsOptions,
+    /// Paths that the labels of its queue pairs take, if they are to be known.
+    pub(crate) paths: Option<KnownPaths>,
     pub(crate) algorithm: Option<Algorithm>,
     pub(crate) tuning: Option<PathBuf>,
     pub(crate) write_tuning: Option<PathBuf>,
@@ -180,6 +183,7 @@ impl Job {
             subflows: parts.common.subflows,
             entropy: parts.common.entropy,
             verbs: parts.common.verbs.options(),
+            paths: parts.common.verbs.paths(),
             algorithm: data.and_then(|data| data.algorithm),
             tuning: data.and_then(|data| data.tuning.clone()),
             write_tuning: data.and_then(|data| data.write_tuning.clone()),

@@ -1,10 +1,11 @@
 //! The one place that makes a communicator.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use onepath_collectives::Communicator;
 use onepath_collectives::bootstrap::{Launch, LaunchError, process_environment};
-use onepath_collectives::communicator::{BuildError, Builder, TuningSource};
+use onepath_collectives::communicator::{BuildError, Builder, Pinning, TuningSource};
 use onepath_topology::WorldSize;
 
 pub(crate) use onepath_collectives::communicator::TransportKind;
@@ -40,7 +41,19 @@ pub(crate) fn join(job: &Job) -> Result<Communicator, BuildError> {
     if let Some(tuning) = &job.tuning {
         builder = builder.tuning(source(tuning));
     }
-    builder.build()
+    let paths = job.paths.as_ref().filter(|_| job.transport == TransportKind::Verbs);
+    let paths = paths.map(|known| Arc::new(known.find()));
+    if let Some(paths) = &paths {
+        builder = builder.pinning(Pinning::new(Arc::clone(paths) as Arc<_>));
+    }
+    let communicator = builder.build()?;
+    for line in paths.iter().flat_map(|paths| paths.unknown()) {
+        let rank = communicator.rank();
+        // In one piece: other ranks may write to the same terminal.
+        let text = format!("onepath-bench: rank {rank}: no paths known to {line}\n");
+        eprint!("{text}");
+    }
+    Ok(communicator)
 }
 
 fn source(tuning: &Path) -> TuningSource {

@@ -1,8 +1,12 @@
 //! Options of RDMA, and what went over each lane.
 
 use std::fmt::Write as _;
+use std::fs;
 
-use clap::{Args, value_parser};
+use clap::{Args, ValueEnum, value_parser};
+use onepath_collectives::communicator::RocePaths;
+use onepath_topology::assign::Scheme;
+use onepath_transport::path::PathFile;
 use onepath_transport::verbs::transport::{Spread, VerbsCount, VerbsOptions};
 use onepath_transport::verbs::{DeviceError, DeviceList, FlowLabel};
 use serde::Serialize;
@@ -28,9 +32,24 @@ pub(crate) struct VerbsArguments {
         long = "verbs-labels",
         env = "ONEPATH_VERBS_LABELS",
         value_delimiter = ',',
-        value_name = "LIST"
+        value_name = "LIST",
+        conflicts_with = "paths"
     )]
     labels: Vec<FlowLabel>,
+    /// Take labels of known paths: probe (find them before the first call), or a file of paths, as
+    /// `paths --roce --save` writes it. Split and spray load all paths alike; ecmp stays a hash
+    #[arg(long = "verbs-paths", env = "ONEPATH_VERBS_PATHS", value_name = "probe|FILE",
+          value_parser = parse_paths)]
+    paths: Option<PathsFrom>,
+    /// How split assigns flows to known paths [default: equal]
+    #[arg(
+        long = "verbs-assign",
+        env = "ONEPATH_VERBS_ASSIGN",
+        value_name = "SCHEME",
+        value_enum,
+        requires = "paths"
+    )]
+    assign: Option<Assign>,
     /// How flows are spread over lanes: split, ecmp or spray [default: split]
     #[arg(long = "verbs-spread", env = "ONEPATH_VERBS_SPREAD", value_name = "POLICY")]
     spread: Option<Spread>,
@@ -44,6 +63,63 @@ pub(crate) struct VerbsArguments {
     #[arg(long = "verbs-ack-timeout", env = "ONEPATH_VERBS_ACK_TIMEOUT", value_name = "CODE",
           value_parser = value_parser!(u8).range(1..=31))]
     ack_timeout: Option<u8>,
+}
+
+/// Where known paths come from.
+#[derive(Clone, Debug)]
+pub(crate) enum PathsFrom {
+    Probes,
+    File(PathFile),
+}
+
+/// How flows are assigned to known paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Assign {
+    /// The same bytes to each queue pair, whichever path it takes
+    Lanes,
+    /// The same bytes of each step to each path, in equal pieces
+    Equal,
+    /// The same, laid end to end and cut where a path is full
+    Line,
+    /// Whole flows by colours, the rest by line
+    Coloured,
+}
+
+/// Known paths, as the options say.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownPaths {
+    from: PathsFrom,
+    assign: Assign,
+}
+
+/// The seed of probes and assigners.
+const PATHS_SEED: u64 = 1;
+
+impl KnownPaths {
+    /// As the library finds them.
+    pub(crate) fn find(&self) -> RocePaths {
+        let paths = match &self.from {
+            PathsFrom::Probes => RocePaths::by_probes(PATHS_SEED),
+            PathsFrom::File(file) => RocePaths::from_file(file.clone(), PATHS_SEED),
+        };
+        paths.scheme(match self.assign {
+            Assign::Lanes => None,
+            Assign::Equal => Some(Scheme::Equal),
+            Assign::Line => Some(Scheme::Line),
+            Assign::Coloured => Some(Scheme::Coloured),
+        })
+    }
+}
+
+fn parse_paths(text: &str) -> Result<PathsFrom, String> {
+    if text == "probe" {
+        return Ok(PathsFrom::Probes);
+    }
+    let file = fs::read_to_string(text)
+        .map_err(|error| format!("{error}; probe or a file of paths would be right"))?;
+    let file = PathFile::parse(&file).map_err(|error| error.to_string())?;
+    RocePaths::check(&file).map_err(|error| error.to_string())?;
+    Ok(PathsFrom::File(file))
 }
 
 /// Whether this machine has the library and the devices that are named: said once, before ranks are
@@ -70,6 +146,14 @@ impl VerbsArguments {
     }
 }
 
+impl VerbsArguments {
+    /// Where labels come from, if paths are to be known.
+    pub(crate) fn paths(&self) -> Option<KnownPaths> {
+        let from = self.paths.clone()?;
+        Some(KnownPaths { from, assign: self.assign.unwrap_or(Assign::Equal) })
+    }
+}
+
 /// What rank 0 has sent over one lane, all rows and warm-up together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Lane {
@@ -80,10 +164,14 @@ pub(crate) struct Lane {
     pub(crate) number: u8,
     /// Its flow label at the end.
     pub(crate) label: u32,
+    /// The number of the path that this takes, where paths are known.
+    pub(crate) path: Option<u32>,
     /// Payload bytes, resends included.
     pub(crate) bytes: u64,
     /// Chunks, resends included.
     pub(crate) chunks: u64,
+    /// Packets of these, as foretold by the path MTU.
+    pub(crate) packets: u64,
     /// Chunks that were lost with a queue pair.
     pub(crate) resends: u64,
     /// Chunks taken from lanes that were full.
@@ -100,8 +188,10 @@ impl From<&VerbsCount> for Lane {
             peer: count.peer.number(),
             number: count.lane,
             label: count.label,
+            path: count.path.map(|path| path.0),
             bytes: count.bytes,
             chunks: count.chunks,
+            packets: count.packets,
             resends: count.resends,
             taken: count.taken,
             deaths: count.deaths,
@@ -132,8 +222,11 @@ pub(crate) fn table_end(lanes: &[Lane]) -> String {
         let sum = |field: fn(&Lane) -> u64| lanes.iter().map(field).sum::<u64>();
         let _ = writeln!(
             text,
-            ", max_over_mean {:.3}, taken {}, deaths {}, replaced {}, resent {}",
+            ", max_over_mean {:.3}, chunks {}, packets {}, taken {}, deaths {}, replaced {}, \
+             resent {}",
             max_over_mean(lanes),
+            sum(|lane| lane.chunks),
+            sum(|lane| lane.packets),
             sum(|lane| lane.taken),
             sum(|lane| lane.deaths),
             sum(|lane| lane.replacements),
@@ -153,8 +246,10 @@ mod tests {
             peer,
             number,
             label: 16 + u32::from(number),
+            path: None,
             bytes,
             chunks: bytes / 10,
+            packets: bytes / 5,
             resends: 2 * deaths,
             taken: 0,
             deaths,
@@ -164,7 +259,24 @@ mod tests {
         assert_eq!(
             table_end(&lanes),
             "# Lanes of rank 0 to rank 1 (label: bytes) 0x10: 300 0x11: 100, max_over_mean 1.500, \
-             taken 0, deaths 1, replaced 1, resent 2\n"
+             chunks 40, packets 80, taken 0, deaths 1, replaced 1, resent 2\n"
         );
+    }
+
+    #[test]
+    fn paths_are_probed_or_of_a_file_for_queue_pairs() {
+        assert!(matches!(parse_paths("probe"), Ok(PathsFrom::Probes)));
+        let missing = parse_paths("no/such/file").expect_err("it is missing");
+        assert!(missing.contains("probe or a file"), "{missing}");
+        let path = std::env::temp_dir().join(format!("onepath-paths-{}", std::process::id()));
+        let path = path.to_str().expect("a plain name");
+        let text = "protocol = \"roce\"\n[[destination]]\nto = \"10.1.2.1:4791\"\n\
+                    path = [{ hops = [\"172.16.0.2\"], ports = [49153] }]\n";
+        fs::write(path, text).expect("it is written");
+        assert!(matches!(parse_paths(path), Ok(PathsFrom::File(_))));
+        fs::write(path, text.replace("roce", "udp")).expect("it is written");
+        let other = parse_paths(path).expect_err("of datagrams");
+        fs::remove_file(path).expect("it was there");
+        assert!(other.contains("udp") && other.contains("roce"), "{other}");
     }
 }

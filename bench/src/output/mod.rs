@@ -18,7 +18,7 @@ use crate::verbs::{self, Lane};
 
 pub(crate) use heading::{Heading, RankPlace};
 pub(crate) use limit_row::LimitRow;
-pub(crate) use row::{PlaceResult, Row};
+pub(crate) use row::{Payload, PlaceResult, Row};
 
 /// A kind of rows in all formats.
 pub(crate) trait Line: Serialize {

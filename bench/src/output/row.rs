@@ -36,6 +36,20 @@ pub(crate) struct Row {
     pub(crate) in_place: Option<PlaceResult>,
     /// What a bare loop takes.
     pub(crate) limit: Option<Limit>,
+    /// What was sent for a call; over RDMA.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payload: Option<Payload>,
+}
+
+/// Bytes that a rank sent for one call of an all-reduce, in the last placement.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Payload {
+    /// Of the rank that sent least.
+    pub(crate) least: u64,
+    /// Of the rank that sent most.
+    pub(crate) most: u64,
+    /// Less cannot be, as the mean of all ranks: 2 (n - 1) / n of the buffer.
+    pub(crate) minimum: f64,
 }
 
 impl PlaceResult {
@@ -191,6 +205,14 @@ impl Line for Row {
         let mean = results().map(|result| result.busbw_gbps).sum::<f64>()
             / results().count().max(1) as f64;
         let _ = writeln!(end, "# Average bus bandwidth: {mean:.3} GB/s");
+        for (size, payload) in rows.iter().filter_map(|row| Some((row.size, row.payload?))) {
+            let Payload { least, most, minimum } = payload;
+            let _ = writeln!(
+                end,
+                "# Payload a rank sent for a call of {size} bytes: {least} to {most}, minimum \
+                 {minimum}"
+            );
+        }
         end
     }
 }

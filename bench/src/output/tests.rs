@@ -28,6 +28,7 @@ fn row() -> Row {
         out_of_place: Some(result),
         in_place: Some(result),
         limit: Some(Limit { moved_bytes: 3 << 19, median_us: 495.0, way }),
+        payload: None,
     }
 }
 
@@ -99,4 +100,17 @@ fn wrong_elements_are_told_below_the_table() {
     let mut wrong = row();
     wrong.in_place.as_mut().expect("the row is in place too").wrong = Some(3);
     assert!(print(Format::Table, vec![wrong]).contains("# Wrong elements: 3 FAILED"));
+}
+
+#[test]
+fn the_payload_of_a_call_over_queue_pairs_stands_beside_the_least_possible() {
+    let payload = Payload { least: 1_572_864, most: 1_572_864, minimum: 1_572_864.0 };
+    let rows = vec![Row { payload: Some(payload), ..row() }];
+    let text = print(Format::Table, rows.clone());
+    let line = "call of 1048576 bytes: 1572864 to 1572864, minimum 1572864\n";
+    assert!(text.contains(line), "{text}");
+    let document: serde_json::Value =
+        serde_json::from_str(&print(Format::Json, rows)).expect("it is JSON");
+    assert_eq!(document["rows"][0]["payload"]["minimum"], 1_572_864.0);
+    assert!(!print(Format::Json, vec![row()]).contains("payload"));
 }

@@ -6,9 +6,10 @@ use super::error::{AtRank, WorkError};
 use super::{Run, Verdict};
 use crate::arguments::Format;
 use crate::collective::{Collective, Place};
+use crate::join::TransportKind;
 use crate::limits::{Limit, Limits};
-use crate::measure::{Summary, Times, iterations_by_time, peers_iterations, warm_up};
-use crate::output::{Heading, PlaceResult, Row};
+use crate::measure::{Summary, Timed, Times, iterations_by_time, peers_iterations, warm_up};
+use crate::output::{Heading, Payload, PlaceResult, Row};
 use crate::progress::Progress;
 use crate::sizes::Bytes;
 use crate::trial::Trial;
@@ -68,7 +69,8 @@ impl Run<'_> {
         count: usize,
         size: usize,
     ) -> Result<(Row, Vec<String>), WorkError> {
-        let mut row = Row { size, count, out_of_place: None, in_place: None, limit: None };
+        let (out_of_place, in_place, limit, payload) = (None, None, None, None);
+        let mut row = Row { size, count, out_of_place, in_place, limit, payload };
         let mut tales = Vec::new();
         let pattern = self.pattern(collective, count);
         for &place in &self.job.places {
@@ -79,6 +81,7 @@ impl Run<'_> {
             let last = Some(&place) == self.job.places.last();
             let limits = self.limits.as_ref().filter(|_| last);
             let (times, limit) = self.time(&mut trial, size, limits)?;
+            row.payload = self.payload(collective, size, &mut trial)?;
             if let Some(wrong) = &mut wrong {
                 *wrong += self.wrong_ones(&trial).at(self.rank)?;
             }
@@ -183,6 +186,37 @@ impl Run<'_> {
         }
         let summary = times.summary(communicator).at(self.rank)?;
         Ok((summary, Some(series.best(communicator).at(self.rank)?)))
+    }
+
+    /// Payload bytes that this rank has sent over queue pairs so far.
+    fn sent(&self) -> u64 {
+        self.communicator.verbs_counts().iter().map(|count| count.bytes).sum()
+    }
+
+    /// What the ranks send for one more call, which is not timed; of an all-reduce over RDMA.
+    fn payload<T: Value>(
+        &self,
+        collective: Collective,
+        size: usize,
+        trial: &mut Trial<T>,
+    ) -> Result<Option<Payload>, WorkError> {
+        let communicator = self.communicator;
+        if collective != Collective::AllReduce || self.job.transport != TransportKind::Verbs {
+            return Ok(None);
+        }
+        trial.prepare();
+        communicator.barrier().at(self.rank)?;
+        let before = self.sent();
+        trial.call(communicator).at(self.rank)?;
+        let sent = self.sent() - before;
+        let mut all = vec![0; self.job.world.get()];
+        communicator.all_gather(&[sent], &mut all).at(self.rank)?;
+        let of_rank = |bytes: Option<&u64>| bytes.copied().unwrap_or(0);
+        Ok(Some(Payload {
+            least: of_rank(all.iter().min()),
+            most: of_rank(all.iter().max()),
+            minimum: size as f64 * collective.bus_factor(self.job.world),
+        }))
     }
 }
 

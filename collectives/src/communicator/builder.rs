@@ -221,7 +221,8 @@ impl Builder {
 
     /// How [`TransportKind::Verbs`] works, in place of what the environment says; on all ranks with
     /// the same spread policy, lanes and slots. With [`pinning`](Self::pinning), flow labels are
-    /// those of the UDP source ports that it finds for the peers' addresses and RoCE's port.
+    /// those of the UDP source ports that it finds for the peers' addresses and RoCE's port, as
+    /// [`RocePaths`](super::RocePaths) does; with the spread policy ECMP labels stay random.
     #[must_use]
     pub fn verbs(mut self, options: VerbsOptions) -> Self {
         self.verbs = Some(options);

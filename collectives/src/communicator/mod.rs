@@ -8,6 +8,7 @@
 //! | `builder`, `build_error` | what is said before joining |
 //! | `join`, `connect` | joining a world, connecting a group |
 //! | `paths` | pinning data connections to paths |
+//! | `roce_paths` | finding the paths of queue pairs |
 //! | `spray` | exchanging addresses for datagrams |
 //! | `verbs` | exchanging queue pairs for RDMA |
 //! | `regroup` | split and shrink |
@@ -22,6 +23,7 @@ mod join;
 mod lent;
 mod paths;
 mod regroup;
+mod roce_paths;
 mod scope;
 mod spray;
 mod tune;
@@ -50,6 +52,7 @@ pub use build_error::BuildError;
 pub use builder::{Builder, TransportKind, TuningSource};
 pub use paths::{FindPaths, MAX_PATHS, Pinning};
 pub use regroup::{ShrinkError, SplitError};
+pub use roce_paths::{NotRoce, RocePathSource, RocePaths};
 pub use scope::{Handle, Scope};
 
 use connect::Group;

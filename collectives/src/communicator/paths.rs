@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use onepath_topology::Rank;
+use onepath_transport::path::roce::RoceSource;
 use onepath_transport::share::AssignFlows;
 use onepath_transport::tcp::pinned::{PathPorts, PeerPaths, PinnedOptions};
 use onepath_transport::wire::MAX_CHUNK_BYTES;
@@ -17,6 +18,10 @@ pub const MAX_PATHS: usize = 256;
 
 /// Finds the paths from this rank to its peers.
 pub trait FindPaths: Send + Sync {
+    /// Says from where the queue pairs of this rank send, before anything else; over RDMA by RoCE
+    /// alone.
+    fn device(&self, _source: &RoceSource) {}
+
     /// Says which peers will be asked about, each with what it listens on (ports of TCP, or of UDP
     /// for datagrams), so that all can be looked for at once; may block. Does nothing unless it is
     /// said how.

@@ -8,7 +8,7 @@ use onepath_topology::{Rank, WorldSize};
 use onepath_transport::verbs::ROCE_UDP_PORT;
 use onepath_transport::verbs::transport::hello::HELLO_BYTES;
 use onepath_transport::verbs::transport::{
-    Hello, Spread, VerbsOptions, VerbsPeer, VerbsSetup, VerbsTransport,
+    Hello, Spread, VerbsOptions, VerbsPeer, VerbsSetup, VerbsSetupError, VerbsTransport,
 };
 use socket2::Socket;
 
@@ -74,7 +74,11 @@ pub(super) fn connect(
         peers.push(VerbsPeer { rank, hello, connection, paths: None });
     }
     let mut assigner = None;
-    if let Some(pinning) = options.pinning.as_ref() {
+    let source = setup.source().map_err(VerbsSetupError::from)?;
+    // What a fabric makes of one flow is left to its hash.
+    let pinning = options.pinning.as_ref().filter(|_| options.verbs.spread != Spread::Ecmp);
+    if let Some((pinning, source)) = pinning.zip(source) {
+        pinning.find.device(&source);
         let address = |peer: &VerbsPeer| SocketAddr::new(peer.hello.gid.address(), ROCE_UDP_PORT);
         let all: Vec<_> = peers.iter().map(|peer| (peer.rank, vec![address(peer)])).collect();
         pinning.find.expect(&all);

@@ -1,10 +1,13 @@
 //! Calls over RDMA. They need devices, so they run where some are: `tests/rxe/verbs/conformance`
 //! in the machine of `tests/rxe`, or by hand on a host with NICs.
 //!
-//! `ONEPATH_VERBS_CASES` is how many cases run, `all` for the full product; the devices are those
-//! of `ONEPATH_VERBS_DEVICE`, or all that there are.
+//! `ONEPATH_VERBS_CASES` is how many cases run, `all` for the full product, `FIRST..LAST` for a
+//! part of it: its cases are numbered from 0, world after world, the same in every run with one seed, so
+//! that machines can share them. The devices are those of `ONEPATH_VERBS_DEVICE`, or all that there
+//! are.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use onepath_collectives::DataType;
@@ -43,18 +46,54 @@ fn with(builder: Builder, spread: Spread) -> Builder {
     over(builder, options(spread))
 }
 
-/// How many cases each of `worlds` worlds runs; nothing for all.
-fn cases_each(worlds: usize) -> Option<usize> {
-    let text = std::env::var("ONEPATH_VERBS_CASES").ok();
-    let total = match text.as_deref() {
-        None => CASES,
-        Some("all") => return None,
-        Some(number) => match number.parse() {
-            Ok(total) if total > 0 => total,
-            _ => panic!("ONEPATH_VERBS_CASES={number} is wrong: it must be all or a number"),
-        },
-    };
-    Some((total / worlds).max(1))
+/// Which cases run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// So many, of all collectives and types.
+    Some(usize),
+    /// The full product.
+    All,
+    /// Of the full product, those with these numbers.
+    Part(Range<usize>),
+}
+
+impl Wanted {
+    fn from_environment() -> Self {
+        match std::env::var("ONEPATH_VERBS_CASES") {
+            Err(_) => Self::Some(CASES),
+            Ok(text) => Self::parse(&text).unwrap_or_else(|| {
+                panic!(
+                    "ONEPATH_VERBS_CASES={text} is wrong: it must be all, a number or FIRST..LAST"
+                )
+            }),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if text == "all" {
+            return Some(Self::All);
+        }
+        if let Some((first, last)) = text.split_once("..") {
+            let part = first.parse().ok()?..last.parse().ok()?;
+            return (!part.is_empty()).then_some(Self::Part(part));
+        }
+        text.parse().ok().filter(|&count| count > 0).map(Self::Some)
+    }
+
+    /// How many of the chosen cases each of `worlds` worlds runs.
+    fn each(&self, worlds: usize) -> Option<usize> {
+        match self {
+            Self::Some(count) => Some((count / worlds).max(1)),
+            Self::All | Self::Part(_) => None,
+        }
+    }
+
+    /// Those of a world's cases that are wanted, where `before` are the other worlds'.
+    fn of_world(&self, cases: Vec<Case>, before: usize) -> Vec<Case> {
+        let Self::Part(part) = self else { return cases };
+        let within = |number: usize| number.saturating_sub(before).min(cases.len());
+        cases[within(part.start)..within(part.end)].to_vec()
+    }
 }
 
 /// Elements that a rank needs for a case.
@@ -96,12 +135,20 @@ fn every_collective_and_type_is_right_over_verbs() {
     let seed = seed(41);
     println!("seed {seed}");
     let worlds = RANKS.len() * WAYS.len();
+    let wanted = Wanted::from_environment();
     let (start, mut total, mut covered) = (Instant::now(), 0, HashSet::new());
+    let mut before = 0;
     for (part, ranks) in RANKS.into_iter().enumerate() {
         for (way, (name, adjust)) in WAYS.into_iter().enumerate() {
             // Each world begins elsewhere, so that together they have run more.
             let cases = product::all(ranks, seed + (WAYS.len() * part + way) as u64);
-            let cases = choose(cases, (part, RANKS.len()), cases_each(worlds));
+            let all = cases.len();
+            let cases = choose(cases, (part, RANKS.len()), wanted.each(worlds));
+            let cases = wanted.of_world(cases, before);
+            before += all;
+            if cases.is_empty() {
+                continue;
+            }
             let world = Instant::now();
             run_world((name, adjust), ranks, &cases, seed);
             println!("{ranks} ranks, {name}: {} cases in {:?}", cases.len(), world.elapsed());
@@ -110,9 +157,39 @@ fn every_collective_and_type_is_right_over_verbs() {
         }
     }
     let kinds = covered.len();
-    println!("{total} cases, {kinds} spreads, collectives and types, in {:?}", start.elapsed());
+    println!(
+        "{total} of {before} cases, {kinds} spreads, collectives and types, in {:?}",
+        start.elapsed()
+    );
+    assert!(total > 0, "{wanted:?}: there are {before} cases");
     let most = WAYS.len() * self::kinds().len();
-    assert!(kinds >= most || cases_each(worlds).is_some_and(|each| each < CASES / worlds));
+    let few = wanted.each(worlds).is_some_and(|each| each < CASES / worlds);
+    assert!(kinds >= most || few || matches!(wanted, Wanted::Part(_)));
+}
+
+#[test]
+fn parts_of_the_product_have_each_case_once_and_wrong_ones_are_refused() {
+    for (text, right) in [
+        ("all", Wanted::All),
+        ("12", Wanted::Some(12)),
+        ("0..7", Wanted::Part(0..7)),
+        ("100..200000", Wanted::Part(100..200_000)),
+    ] {
+        assert_eq!(Wanted::parse(text), Some(right));
+    }
+    for wrong in ["", "0", "-1", "some", "7..7", "9..8", "..8", "8..", "1..x", "1...2"] {
+        assert_eq!(Wanted::parse(wrong), None, "{wrong}");
+    }
+    let worlds = [product::all(2, 1), product::all(3, 2)];
+    let all = worlds[0].len() + worlds[1].len();
+    let borders = [0, worlds[0].len() - 3, worlds[0].len() + 5, all + 9];
+    let mut found = Vec::new();
+    for part in borders.windows(2) {
+        let part = Wanted::Part(part[0]..part[1]);
+        found.extend(part.of_world(worlds[0].clone(), 0));
+        found.extend(part.of_world(worlds[1].clone(), worlds[0].len()));
+    }
+    assert!(found == worlds.concat(), "{} of {all}", found.len());
 }
 
 /// Cases of one type after the other, so that one type's data is in memory at a time.

@@ -13,10 +13,12 @@ use crate::verbs::FlowLabel;
 pub(super) struct LaneCell {
     peer: Rank,
     lane: u8,
-    path: Option<PathId>,
+    /// One more than its number; 0 where it is not known.
+    path: AtomicU64,
     label: AtomicU32,
     pub(super) bytes: AtomicU64,
     pub(super) chunks: AtomicU64,
+    pub(super) packets: AtomicU64,
     pub(super) resends: AtomicU64,
     pub(super) taken: AtomicU64,
     pub(super) deaths: AtomicU64,
@@ -29,10 +31,11 @@ impl LaneCell {
         Self {
             peer,
             lane,
-            path,
+            path: AtomicU64::new(coded(path)),
             label: AtomicU32::new(label.get()),
             bytes: zero(),
             chunks: zero(),
+            packets: zero(),
             resends: zero(),
             taken: zero(),
             deaths: zero(),
@@ -45,7 +48,8 @@ impl LaneCell {
         counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
-    pub(super) fn set_label(&self, label: FlowLabel) {
+    pub(super) fn set_label(&self, label: FlowLabel, path: Option<PathId>) {
+        self.path.store(coded(path), Ordering::Relaxed);
         self.label.store(label.get(), Ordering::Relaxed);
     }
 
@@ -54,16 +58,21 @@ impl LaneCell {
         VerbsCount {
             peer: self.peer,
             lane: self.lane,
-            path: self.path,
+            path: value(&self.path).checked_sub(1).map(|number| PathId(number as u32)),
             label: self.label.load(Ordering::Relaxed),
             bytes: value(&self.bytes),
             chunks: value(&self.chunks),
+            packets: value(&self.packets),
             resends: value(&self.resends),
             taken: value(&self.taken),
             deaths: value(&self.deaths),
             replacements: value(&self.replacements),
         }
     }
+}
+
+fn coded(path: Option<PathId>) -> u64 {
+    path.map_or(0, |path| u64::from(path.0) + 1)
 }
 
 /// What this rank has sent over one lane so far.
@@ -73,7 +82,7 @@ pub struct VerbsCount {
     pub peer: Rank,
     /// The lane.
     pub lane: u8,
-    /// The path that it was made for, where paths are known.
+    /// The path that its label takes, where paths are known.
     pub path: Option<PathId>,
     /// The flow label that it has now.
     pub label: u32,
@@ -81,6 +90,9 @@ pub struct VerbsCount {
     pub bytes: u64,
     /// Chunks, resends included.
     pub chunks: u64,
+    /// Packets of these chunks, as foretold by the path MTU; what a device sends again, credits and
+    /// acknowledgements are others.
+    pub packets: u64,
     /// Chunks that had been lost with a queue pair.
     pub resends: u64,
     /// Chunks taken from lanes that were full.

@@ -26,7 +26,7 @@
 //! | `options` | what can be chosen |
 //! | [`hello`] | how ranks tell each other of their queue pairs |
 //! | `setup` | from options and addresses to a transport |
-//! | `labels` | the flow label of each lane |
+//! | `labels` | the flow label of each lane, by path where paths are known |
 //! | `memory` | slots in registered memory (`unsafe`) |
 //! | [`word`] | immediates |
 //! | `queue` | what waits for a peer, and in what order it may leave |

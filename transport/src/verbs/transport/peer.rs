@@ -318,13 +318,22 @@ impl Peer {
         while passed < count && sent < CHUNKS_A_POLL && !self.queue.is_empty() {
             let lane = self.turn;
             self.turn = (self.turn + 1) % count;
-            if self.send_over(lane, table)? {
+            if !self.is_left_over(lane) && self.send_over(lane, table)? {
                 (sent, passed) = (sent + 1, 0);
             } else {
                 passed += 1;
             }
         }
         Ok(sent > 0)
+    }
+
+    /// Whether a lane is left out so that spraying loads all paths alike. It serves when no other
+    /// is open.
+    fn is_left_over(&self, lane: usize) -> bool {
+        let left_over = |at: usize| self.labels.is_left_over(at as u8);
+        self.spread == Spread::Spray
+            && left_over(lane)
+            && (0..lane).any(|at| !left_over(at) && self.lanes[at].life.is_open())
     }
 
     /// Sends one chunk over a lane, if one may go.
@@ -431,6 +440,7 @@ impl Peer {
         };
         let cell = &self.lanes[at].cell;
         LaneCell::add(&cell.chunks, 1);
+        LaneCell::add(&cell.packets, length.div_ceil(self.destination.mtu.bytes()) as u64);
         LaneCell::add(&cell.bytes, u64::from(bytes) - HEADER_BYTES as u64);
         posted.map(|_| ()).map_err(|source| {
             let lane = self.lanes[at].name();

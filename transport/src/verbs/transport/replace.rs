@@ -148,7 +148,8 @@ impl Peer {
         closed: Closed,
         shared: &mut Shared,
     ) -> Result<(), TransportError> {
-        let alive = self.lanes.iter().find(|lane| lane.life.is_open()).map(|lane| lane.label);
+        let open = self.lanes.iter().filter(|lane| lane.life.is_open());
+        let open: Vec<_> = open.map(|lane| (lane.number, lane.label)).collect();
         let lane = &mut self.lanes[at];
         let ended = lane.out.close(closed.received);
         let name = lane.name();
@@ -162,8 +163,8 @@ impl Peer {
         self.queue.lose(members(ended.lost).map(lost));
         lane.life.join();
         lane.since = shared.now;
-        lane.label = self.labels.label(at as u8, lane.life.generation(), alive);
-        lane.cell.set_label(lane.label);
+        lane.label = self.labels.next(at as u8, lane.life.generation(), &open);
+        lane.cell.set_label(lane.label, self.labels.path(at as u8));
         if self.connect(at, closed, shared).is_err() {
             // The next one may do better, on another label.
             self.close(at, LaneDeath::NotConnected, shared.now);

@@ -7,6 +7,7 @@ use onepath_topology::fabric::LeafId;
 use onepath_topology::{Nanos, Rank, WorldSize};
 use socket2::Socket;
 
+use crate::path::roce::RoceSource;
 use crate::proto::Random;
 use crate::share::AssignFlows;
 use crate::tcp::pinned::PeerPaths;
@@ -207,6 +208,15 @@ impl VerbsSetup {
             others.map(|rank| prepare_for(rank, &maker, &queue, &mut random)).collect();
         let prepared = prepared?;
         Ok(Self { me, world, options, opened, layout, prepared, maker, queue, channel, random })
+    }
+
+    /// Where the queue pairs send from; nothing on InfiniBand, which has no UDP ports.
+    pub fn source(&self) -> Result<Option<RoceSource>, GidError> {
+        let Opened { context, port, gid, link, .. } = &self.opened;
+        match link {
+            LinkLayer::InfiniBand => Ok(None),
+            _ => RoceSource::of(context, *port, gid).map(Some),
+        }
     }
 
     /// What is to be said to a peer.
@@ -423,7 +433,7 @@ fn join(
     };
     let mut lanes = Vec::with_capacity(own.pairs.len());
     for ((number, pair), card) in (0..).zip(own.pairs).zip(&hello.lanes) {
-        let label = labels.label(number, 0, None);
+        let label = labels.first(number);
         let path = labels.path(number);
         let cell = Arc::new(LaneCell::new(rank, number, path, label));
         let mut lane = Lane::new((index, number), label, pair, &layout, cell);
