@@ -20,8 +20,23 @@ pub struct Plan {
     pub micro_batch: u32,
     /// Samples of an iteration, over all replicas.
     pub global_batch: u64,
+    /// The order of passes; 1F1B when missing.
+    #[serde(default)]
+    pub schedule: PlanSchedule,
     /// Usually one; more when pipelines are cut differently.
     pub pipelines: Vec<Pipeline>,
+}
+
+/// The order of passes. Both take as long; `GPipe` keeps the activations of all micro-batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlanSchedule {
+    /// One forward, one backward: stage i of p keeps p − i micro-batches.
+    #[default]
+    #[serde(rename = "1f1b")]
+    OneForwardOneBackward,
+    /// All forward, then all backward.
+    #[serde(rename = "gpipe")]
+    GPipe,
 }
 
 /// Stages from first to last.
@@ -116,7 +131,8 @@ impl Plan {
         global_batch: u64,
         pipelines: Vec<Pipeline>,
     ) -> Result<Self, PlanError> {
-        Self { format: FORMAT.to_owned(), micro_batch, global_batch, pipelines }.checked()
+        let (format, schedule) = (FORMAT.to_owned(), PlanSchedule::default());
+        Self { format, micro_batch, global_batch, schedule, pipelines }.checked()
     }
 
     /// Reads a plan.
