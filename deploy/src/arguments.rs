@@ -76,7 +76,7 @@ pub(crate) enum PlanTask {
 pub(crate) struct EvaluateArguments {
     /// The plan: JSON in our format or in Sailor's
     pub(crate) plan: PathBuf,
-    /// Folder of layer profiles: [GPU/]mbsB_tmpT.json
+    /// Folder of layer profiles: `[GPU/]mbsB_tmpT.json`
     #[arg(long, value_name = "DIR")]
     pub(crate) profiles: PathBuf,
     /// Bandwidth by message size, within and between nodes

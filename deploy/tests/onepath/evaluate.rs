@@ -141,6 +141,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
     ("plan.json", "gpus_per_node\": 4", "gpus_per_node\": 0", "gpus_per_node of stage 0"),
     ("plan.json", "\"gpus_per_node\": 4,", "", "missing field `gpus_per_node`"),
     ("plan.json", "\"layers\"", "\"layer\"", "unknown field `layer`"),
+    ("plan.json", "\"layers\"", "\"la\\ny\"", "unknown field `la\\ny`"),
     ("plan.json", "]}]}]}", "", "not a plan: EOF"),
     ("network.json", "\"A\"", "\"C\"", "the network table has no inter curves of A"),
     ("network.json", "1e9", "-1e9", "inter of B has the plateau -1000000000"),

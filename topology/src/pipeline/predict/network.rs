@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::cluster::shown;
+use crate::cluster::{printable, shown};
 use crate::units::{Bandwidth, Bytes, Nanos};
 
 /// Which of the two networks.
@@ -62,7 +62,7 @@ impl Curve {
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// Not the expected JSON.
-    #[error("not a table of network coefficients: {0}")]
+    #[error("not a table of network coefficients: {}", printable(&.0.to_string(), 400))]
     Json(#[from] serde_json::Error),
     /// A key that is no number of GPUs.
     #[error("{scope} of {gpu} has the key '{key}': it must be a number of GPUs from 1 to 1024")]

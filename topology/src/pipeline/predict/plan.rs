@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::{printable, shown};
 use crate::pipeline::model::MAX_LAYERS;
 
 /// The only version of the format.
@@ -76,7 +77,7 @@ pub struct Replica {
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// Not the expected JSON.
-    #[error("not a plan: {0}")]
+    #[error("not a plan: {}", printable(&.0.to_string(), 400))]
     Json(#[from] serde_json::Error),
     /// Another format or version.
     #[error("format is '{0}': it must be '{FORMAT}'")]
@@ -148,7 +149,7 @@ impl Plan {
 
     fn checked(self) -> Result<Self, PlanError> {
         if self.format != FORMAT {
-            return Err(PlanError::Format(self.format));
+            return Err(PlanError::Format(shown(&self.format)));
         }
         let zero = |field, place: String| Err(PlanError::Zero { field, place });
         if self.micro_batch == 0 {
