@@ -16,8 +16,8 @@ use crate::units::{Bandwidth, Bytes};
 pub enum PredictError {
     /// A profile is missing.
     #[error(
-        "no profile of {gpu} at micro-batch {micro_batch} and tensor degree {tensor}: one of {known} \
-         would be right"
+        "no profile of {gpu} at micro-batch {micro_batch} and tensor degree {tensor}: one of \
+         {known} would be right"
     )]
     Profile {
         /// Which GPU.

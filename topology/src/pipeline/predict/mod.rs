@@ -36,8 +36,8 @@
 //! hold the same layers; the r-th replicas of all stages of a pipeline form one pipeline of GPUs.
 //! Replicas may be of different GPUs and tensor degrees. `node` numbers the nodes of one kind of
 //! GPU; without it replicas fill nodes in the order of stages, then replicas. All replicas of all
-//! `pipelines` share the global batch evenly. `"schedule"` may be `"1f1b"` (meant when it is missing)
-//! or `"gpipe"`.
+//! `pipelines` share the global batch evenly. `"schedule"` may be `"1f1b"` (meant when it
+//! is missing) or `"gpipe"`.
 
 mod constants;
 mod evaluate;
