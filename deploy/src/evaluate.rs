@@ -3,7 +3,8 @@
 //! The plan is JSON, in our format (`onepath-plan/1`, `topology/src/pipeline/predict/mod.rs`) or in
 //! Sailor's. Profiles are `DIR/GPU/mbsB_tmpT.json` (micro-batch B, tensor degree T); without the
 //! folder of the GPU they serve plans of one kind of GPU only.
-//! `topology/src/pipeline/model/profile.rs` and `predict/network.rs` document what is in profiles and in the network's file.
+//! `topology/src/pipeline/model/profile.rs` and `predict/network.rs` document what is in profiles
+//! and in the network's file.
 
 use std::fmt::Write;
 use std::fs;
