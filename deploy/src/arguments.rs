@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
     /// Decides which rank does what, and explains it
-    Plan(PlanArguments),
+    Plan(PlanCommand),
     /// Prints this node's GPUs and NICs as an entry of an inventory file
     Detect(DetectArguments),
 }
@@ -52,11 +52,57 @@ pub(crate) enum Emit {
     Html,
 }
 
+/// What `plan` does: one of its tasks, or a plan.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct PlanCommand {
+    #[command(subcommand)]
+    pub(crate) task: Option<PlanTask>,
+    #[command(flatten)]
+    pub(crate) plan: PlanArguments,
+}
+
+/// What is done with plans of others.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanTask {
+    /// Predicts iteration, reduction and memory of a plan that somebody else made
+    Evaluate(EvaluateArguments),
+    /// Converts Sailor's plans, profiles and network to what `evaluate` reads
+    ConvertSailor(ConvertArguments),
+}
+
+/// Options of `plan evaluate`.
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArguments {
+    /// The plan: JSON in our format or in Sailor's
+    pub(crate) plan: PathBuf,
+    /// Folder of layer profiles: `[GPU/]mbsB_tmpT.json`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) profiles: PathBuf,
+    /// Bandwidth by message size, within and between nodes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) network: PathBuf,
+    /// How the prediction is written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Options of `plan convert-sailor`.
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArguments {
+    /// Folder with measured/, profiles/ and `network_coefficients.json`
+    pub(crate) folder: PathBuf,
+    /// Folder that is made; it must not exist
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+}
+
 /// Options of `plan`.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
     /// Inventory file with the tables model and training
-    pub(crate) file: PathBuf,
+    #[arg(required = true)]
+    pub(crate) file: Option<PathBuf>,
     /// Slurm's topology.yaml, which orders hosts and names them for `hosts_from`
     #[arg(long, value_name = "FILE", conflicts_with = "kubernetes")]
     pub(crate) slurm: Option<PathBuf>,

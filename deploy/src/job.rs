@@ -21,6 +21,8 @@
 //! transfers = "blocking"      # optional: or "overlapped"
 //! ```
 
+use std::path::Path;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -78,20 +80,18 @@ struct RawTraining {
 }
 
 /// Reads all files of a command line.
-pub(crate) fn read(arguments: &PlanArguments) -> Result<Job, JobError> {
-    let file = arguments.file.display().to_string();
+pub(crate) fn read(arguments: &PlanArguments, path: &Path) -> Result<Job, JobError> {
+    let file = path.display().to_string();
     let structure = structure_of(arguments)?;
-    let text = read::text(&arguments.file, MAX_FILE_BYTES)?;
+    let text = read::text(path, MAX_FILE_BYTES)?;
     let document = Document::parse(&text, structure.as_ref())
         .map_err(|problem| JobError::Inventory { file: file.clone(), problem })?;
     let shape: ModelShape = table(&file, &document, "model")?;
     let shape =
         shape.checked().map_err(|problem| JobError::Model { file: file.clone(), problem })?;
     let options = options(&file, table(&file, &document, "training")?)?;
-    let name = arguments
-        .file
-        .file_stem()
-        .map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned());
+    let name =
+        path.file_stem().map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned());
     Ok(Job { name, document, shape, options })
 }
 

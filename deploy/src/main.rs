@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `arguments` | the command line as it is written |
 //! | `read` | files of bounded size |
+//! | `evaluate` | the prediction of a plan that somebody else made |
+//! | `convert` | Sailor's folders in the forms that `evaluate` reads |
 //! | `job` | the tables `model` and `training` of an inventory file |
 //! | `plan` | a plan with its groups, traffic and timeline; its explanation |
 //! | `emit` | the plan in the forms of launchers, Megatron-LM and a browser |
@@ -12,19 +14,22 @@
 //! Exit codes: 0 all is well, 1 a failure or wrong input, 2 a wrong command line.
 
 mod arguments;
+mod convert;
 mod detect;
 mod emit;
+mod evaluate;
 mod job;
 mod plan;
 mod read;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use arguments::{Arguments, PlanArguments, Task};
+use arguments::{Arguments, PlanArguments, PlanTask, Task};
 
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
@@ -35,7 +40,15 @@ fn main() -> ExitCode {
         Err(error) => return wrong_command_line(&error),
     };
     let text = match arguments.task {
-        Task::Plan(arguments) => make_plan(&arguments),
+        Task::Plan(command) => match command.task {
+            Some(PlanTask::Evaluate(arguments)) => {
+                evaluate::run(&arguments).map_err(|error| error.to_string())
+            }
+            Some(PlanTask::ConvertSailor(arguments)) => {
+                convert::run(&arguments).map_err(|error| error.to_string())
+            }
+            None => make_plan(&command.plan),
+        },
         Task::Detect(arguments) => detect::run(&arguments).map_err(|error| error.to_string()),
     };
     match text {
@@ -46,14 +59,15 @@ fn main() -> ExitCode {
 
 /// The plan as text, and its warnings on standard error.
 fn make_plan(arguments: &PlanArguments) -> Result<String, String> {
-    let problem = |error: plan::PlanError| format!("{}: {error}", arguments.file.display());
-    let job = job::read(arguments).map_err(|error| error.to_string())?;
+    let file = arguments.file.as_deref().unwrap_or_else(|| Path::new(""));
+    let problem = |error: plan::PlanError| format!("{}: {error}", file.display());
+    let job = job::read(arguments, file).map_err(|error| error.to_string())?;
     let plan = plan::make(job).map_err(problem)?;
     let text = emit::write(&plan, arguments.emit, arguments.format);
     for warning in plan.warnings() {
         eprintln!("onepath: warning: {warning}");
     }
-    text.map_err(|error| format!("{}: {error}", arguments.file.display()))
+    text.map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// Prints a result; a reader that has read enough is no failure.

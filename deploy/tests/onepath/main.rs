@@ -3,6 +3,7 @@
 //! | file | what it shows |
 //! |---|---|
 //! | `run` | starting the command on files |
+//! | `evaluate` | predictions of plans of others; Sailor's files |
 //! | `launchers` | hostfile, rankfile and torchrun's script name the same ranks |
 //! | `megatron` | the layout of the pipeline has every layer once; communicators' networks |
 //! | `plans` | explanation, JSON, CSV, picture; clusters and groups; Slurm and Kubernetes; time |
@@ -10,6 +11,7 @@
 //! | `wrong` | wrong command lines and files give one clear line |
 
 mod detect;
+mod evaluate;
 mod launchers;
 mod megatron;
 mod plans;

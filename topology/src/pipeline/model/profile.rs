@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::cluster::printable;
 use crate::units::{Bytes, Nanos};
 
 /// The most layers that a profile may have.
@@ -17,7 +18,7 @@ const MAX_BYTES: f64 = 1e13;
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// Not the expected JSON.
-    #[error("not a layer profile: {0}")]
+    #[error("not a layer profile: {}", printable(&.0.to_string(), 400))]
     Format(#[from] serde_json::Error),
     /// Lists of unequal length.
     #[error("{field} has {found} entries: it must have one for each of {layers} layers")]

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use super::place::{Node, Places};
 use super::{
-    Constants, NetworkError, NetworkTable, Plan, Profiles, Replica, Scope, Stage, expected_largest,
+    Constants, NetworkError, NetworkTable, Plan, PlanSchedule, Profiles, Replica, Scope, Stage,
+    expected_largest,
 };
+use crate::cluster::shown;
 use crate::pipeline::model::Profile;
 use crate::units::{Bandwidth, Bytes};
 
@@ -14,7 +16,8 @@ use crate::units::{Bandwidth, Bytes};
 pub enum PredictError {
     /// A profile is missing.
     #[error(
-        "no profile of {gpu} at micro-batch {micro_batch} and tensor degree {tensor}: one is needed"
+        "no profile of {gpu} at micro-batch {micro_batch} and tensor degree {tensor}: one of \
+         {known} would be right"
     )]
     Profile {
         /// Which GPU.
@@ -23,6 +26,8 @@ pub enum PredictError {
         micro_batch: u32,
         /// Which tensor degree.
         tensor: u32,
+        /// Which there are: GPU or `any`, micro-batch, tensor degree.
+        known: String,
     },
     /// A layer that the profile does not have.
     #[error("layer {layer} is not in the profile of {gpu}: it has layers 0 to {last}")]
@@ -158,9 +163,10 @@ impl<'a> Model<'a> {
         let (gpu, tensor) = (&replica.gpu, replica.tensor_parallel);
         let found = self.profiles.get(gpu, self.plan.micro_batch, tensor, self.one_kind);
         found.ok_or_else(|| PredictError::Profile {
-            gpu: gpu.clone(),
+            gpu: shown(gpu),
             micro_batch: self.plan.micro_batch,
             tensor,
+            known: self.profiles.known(gpu),
         })
     }
 
@@ -169,7 +175,7 @@ impl<'a> Model<'a> {
         let profile = self.profile(replica)?;
         let last = profile.layers.len() - 1;
         match stage.layers.iter().find(|layer| **layer as usize > last) {
-            Some(&layer) => Err(PredictError::Layer { layer, gpu: replica.gpu.clone(), last }),
+            Some(&layer) => Err(PredictError::Layer { layer, gpu: shown(&replica.gpu), last }),
             None => Ok(profile),
         }
     }
@@ -186,8 +192,12 @@ impl<'a> Model<'a> {
                 Some(_) => self.boundary(pipeline, index, replica, profile)?,
                 None => 0.0,
             };
-            let in_flight = (stages.len() - index) as u64;
-            let in_flight = in_flight.min(self.plan.micro_batches());
+            let micro_batches = self.plan.micro_batches();
+            let in_flight = match self.plan.schedule {
+                PlanSchedule::OneForwardOneBackward => (stages.len() - index) as u64,
+                PlanSchedule::GPipe => micro_batches,
+            };
+            let in_flight = in_flight.min(micro_batches);
             chain.push(Link { before, after, ..self.alone(stage, profile, in_flight) });
         }
         Ok(chain)

@@ -36,7 +36,8 @@
 //! hold the same layers; the r-th replicas of all stages of a pipeline form one pipeline of GPUs.
 //! Replicas may be of different GPUs and tensor degrees. `node` numbers the nodes of one kind of
 //! GPU; without it replicas fill nodes in the order of stages, then replicas. All replicas of all
-//! `pipelines` share the global batch evenly.
+//! `pipelines` share the global batch evenly. `"schedule"` may be `"1f1b"` (meant when it
+//! is missing) or `"gpipe"`.
 
 mod constants;
 mod evaluate;
@@ -51,6 +52,6 @@ mod tests;
 pub use constants::{Constants, expected_largest};
 pub use evaluate::{PredictError, Prediction, StagePrediction, predict};
 pub use network::{Curve, NetworkError, NetworkTable, Scope};
-pub use plan::{Pipeline, Plan, PlanError, Replica, Stage};
+pub use plan::{Pipeline, Plan, PlanError, PlanSchedule, Replica, Stage};
 pub use profiles::{Profiles, profile_of_name};
 pub use sailor::{Measured, SailorError, parse_sailor};

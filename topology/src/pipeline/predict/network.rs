@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::cluster::{printable, shown};
 use crate::units::{Bandwidth, Bytes, Nanos};
 
 /// Which of the two networks.
@@ -61,7 +62,7 @@ impl Curve {
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// Not the expected JSON.
-    #[error("not a table of network coefficients: {0}")]
+    #[error("not a table of network coefficients: {}", printable(&.0.to_string(), 400))]
     Json(#[from] serde_json::Error),
     /// A key that is no number of GPUs.
     #[error("{scope} of {gpu} has the key '{key}': it must be a number of GPUs from 1 to 1024")]
@@ -84,7 +85,7 @@ pub enum NetworkError {
         value: f64,
     },
     /// A GPU that the table does not know.
-    #[error("the network table has no {scope} curves of {gpu}")]
+    #[error("the network table has no {scope} curves of {gpu}: at least one would be right")]
     Missing {
         /// Which network.
         scope: &'static str,
@@ -127,7 +128,7 @@ impl NetworkTable {
         let curves = self.curves.get(&(scope, gpu.to_owned()));
         let found = curves
             .and_then(|curves| curves.range(gpus..).next().or_else(|| curves.iter().next_back()));
-        let missing = || NetworkError::Missing { scope: scope.name(), gpu: gpu.to_owned() };
+        let missing = || NetworkError::Missing { scope: scope.name(), gpu: shown(gpu) };
         found.map(|(_, curve)| *curve).ok_or_else(missing)
     }
 }
@@ -139,13 +140,12 @@ fn read(
 ) -> Result<BTreeMap<u32, Curve>, NetworkError> {
     let mut curves = BTreeMap::new();
     for (key, (coefficients, plateau)) in by_count {
-        let gpu = gpu.to_owned();
         let count = key.parse().ok().filter(|count| (1..=1_024).contains(count));
         let Some(count) = count else {
-            return Err(NetworkError::Key { scope, gpu, key });
+            return Err(NetworkError::Key { scope, gpu: shown(gpu), key: shown(&key) });
         };
         if !plateau.is_finite() || plateau <= 0.0 {
-            return Err(NetworkError::Plateau { scope, gpu, value: plateau });
+            return Err(NetworkError::Plateau { scope, gpu: shown(gpu), value: plateau });
         }
         curves.insert(count, Curve { coefficients, plateau: Bandwidth(plateau) });
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::{printable, shown};
 use crate::pipeline::model::MAX_LAYERS;
 
 /// The only version of the format.
@@ -20,8 +21,23 @@ pub struct Plan {
     pub micro_batch: u32,
     /// Samples of an iteration, over all replicas.
     pub global_batch: u64,
+    /// The order of passes; 1F1B when missing.
+    #[serde(default)]
+    pub schedule: PlanSchedule,
     /// Usually one; more when pipelines are cut differently.
     pub pipelines: Vec<Pipeline>,
+}
+
+/// The order of passes. Both take as long; `GPipe` keeps the activations of all micro-batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlanSchedule {
+    /// One forward, one backward: stage i of p keeps p − i micro-batches.
+    #[default]
+    #[serde(rename = "1f1b")]
+    OneForwardOneBackward,
+    /// All forward, then all backward.
+    #[serde(rename = "gpipe")]
+    GPipe,
 }
 
 /// Stages from first to last.
@@ -61,7 +77,7 @@ pub struct Replica {
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// Not the expected JSON.
-    #[error("not a plan: {0}")]
+    #[error("not a plan: {}", printable(&.0.to_string(), 400))]
     Json(#[from] serde_json::Error),
     /// Another format or version.
     #[error("format is '{0}': it must be '{FORMAT}'")]
@@ -116,7 +132,8 @@ impl Plan {
         global_batch: u64,
         pipelines: Vec<Pipeline>,
     ) -> Result<Self, PlanError> {
-        Self { format: FORMAT.to_owned(), micro_batch, global_batch, pipelines }.checked()
+        let (format, schedule) = (FORMAT.to_owned(), PlanSchedule::default());
+        Self { format, micro_batch, global_batch, schedule, pipelines }.checked()
     }
 
     /// Reads a plan.
@@ -132,7 +149,7 @@ impl Plan {
 
     fn checked(self) -> Result<Self, PlanError> {
         if self.format != FORMAT {
-            return Err(PlanError::Format(self.format));
+            return Err(PlanError::Format(shown(&self.format)));
         }
         let zero = |field, place: String| Err(PlanError::Zero { field, place });
         if self.micro_batch == 0 {

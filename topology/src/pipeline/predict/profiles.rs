@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::cluster::shown;
 use crate::pipeline::model::Profile;
+
+/// The most profiles that an error names.
+const MAX_KNOWN: usize = 8;
 
 /// Profiles by kind of GPU, micro-batch and tensor degree.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +26,21 @@ impl Profiles {
         let named = self.profiles.get(&(Some(gpu.to_owned()), micro_batch, tensor));
         let unnamed = || self.profiles.get(&(None, micro_batch, tensor)).filter(|_| only);
         named.or_else(unnamed)
+    }
+
+    /// Those of this GPU, or else of all, in short: the first eight.
+    pub(super) fn known(&self, gpu: &str) -> String {
+        let own = self.profiles.keys().any(|(kind, ..)| kind.as_deref() == Some(gpu));
+        let alike = self.profiles.keys().filter(|(kind, ..)| !own || kind.as_deref() == Some(gpu));
+        let name = |(kind, micro_batch, tensor): &(Option<String>, u32, u32)| {
+            let kind = kind.as_deref().map_or_else(|| "any GPU".to_owned(), shown);
+            format!("{kind} mbs{micro_batch}_tmp{tensor}")
+        };
+        let mut names: Vec<String> = alike.clone().take(MAX_KNOWN).map(name).collect();
+        if alike.count() > MAX_KNOWN {
+            names.push("...".to_owned());
+        }
+        format!("({})", names.join(", "))
     }
 
     /// How many there are.

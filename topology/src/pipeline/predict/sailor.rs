@@ -6,6 +6,7 @@
 use serde::Deserialize;
 
 use super::{Pipeline, Plan, PlanError, Replica, Stage};
+use crate::cluster::{printable, shown};
 use crate::units::Bytes;
 
 /// What a run of a plan showed.
@@ -23,7 +24,7 @@ pub struct Measured {
 #[derive(Debug, thiserror::Error)]
 pub enum SailorError {
     /// Not the expected JSON.
-    #[error("not a plan of Sailor: {0}")]
+    #[error("not a plan of Sailor: {}", printable(&.0.to_string(), 400))]
     Json(#[from] serde_json::Error),
     /// Lists that do not belong together.
     #[error("{field} of pipeline {pipeline} has {found} entries: num_stages is {stages}")]
@@ -131,7 +132,7 @@ fn replica(
         return Err((String::new(), None));
     };
     if let Some((other, ..)) = nodes.find(|(other, ..)| *other != gpu) {
-        return Err((gpu, Some(other)));
+        return Err((shown(&gpu), Some(shown(&other))));
     }
     Ok(Replica { gpu, gpus_per_node, tensor_parallel, node: None })
 }
