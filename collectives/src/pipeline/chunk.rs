@@ -136,7 +136,7 @@ impl<S: Stage> Chunk<S> {
         }
         let progress = Progress(links);
         let last = self.layers.len() - 1;
-        for layer in 0..self.layers.len() {
+        for (layer, kept) in kept.iter_mut().enumerate() {
             let place = &self.places[layer];
             let bucket = &mut self.buckets[place.bucket];
             bucket.gathered(links)?;
@@ -146,7 +146,7 @@ impl<S: Stage> Chunk<S> {
                 parameters: &bucket.parameters.read()[place.range.clone()],
                 input: before.last().map_or_else(|| input.read(), Vec::as_slice),
                 output: if layer == last { output.write() } else { &mut after[0] },
-                kept: &mut kept[layer],
+                kept,
                 progress,
             };
             self.stage.forward(layer, pass);

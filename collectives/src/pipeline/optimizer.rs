@@ -80,6 +80,6 @@ mod tests {
         assert_eq!(parameters[2].to_bits(), 0);
         let mut parameters = [1.0_f32];
         Sgd { rate: 0.5 }.update(0, &mut parameters, &[1.0], &mut []);
-        assert_eq!(parameters, [0.5]);
+        assert_eq!(parameters[0].to_bits(), 0.5_f32.to_bits());
     }
 }

@@ -118,7 +118,9 @@ impl Perceptron {
                 }
             }
             if layer + 1 < self.layers {
-                y.iter_mut().for_each(|y| *y = y.tanh());
+                for y in y {
+                    *y = y.tanh();
+                }
             }
         }
     }
@@ -225,8 +227,7 @@ pub fn train_alone(
     order: Order,
     apart: bool,
 ) -> Vec<Vec<f32>> {
-    let stage = model.stage(0..model.layers);
-    let size = stage.shapes.first().map_or(0, |shape| shape.parameters);
+    let size = model.width * model.width + model.width;
     let mut parameters = vec![vec![0.0; size]; model.layers];
     for (layer, parameters) in parameters.iter_mut().enumerate() {
         model.initialise(layer, parameters);

@@ -89,7 +89,7 @@ impl Run {
         let start = ranks.iter().map(|(start, _, _)| *start).min().unwrap_or(0);
         let end = ranks.iter().map(|(_, end, _)| *end).max().unwrap_or(0);
         let of_step = |step: usize| {
-            let of_ranks = ranks.iter().flat_map(move |(_, _, losses)| losses.get(step));
+            let of_ranks = ranks.iter().filter_map(move |(_, _, losses)| losses.get(step));
             of_ranks.flatten().map(|bits| f32::from_bits(*bits)).collect()
         };
         let idle = cpu.and_then(|cpu| Ok(after?.idle_since(cpu)));

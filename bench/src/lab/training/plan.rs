@@ -133,6 +133,9 @@ pub(crate) enum PlanFileError {
     },
 }
 
+/// Refuses a field: its name, its value, what would be right.
+type Wrong<'a> = &'a dyn Fn(&'static str, &dyn ToString, &str) -> Result<(), PlanFileError>;
+
 /// Whether a file holds a plan of `onepath plan`, not one of the lab: it is JSON.
 pub(crate) fn is_plan_of_job(path: &Path) -> bool {
     use std::io::Read;
@@ -245,10 +248,7 @@ impl PlanOfJob {
         self.check_nodes(&wrong)
     }
 
-    fn check_nodes(
-        &self,
-        wrong: &dyn Fn(&'static str, &dyn ToString, &str) -> Result<(), PlanFileError>,
-    ) -> Result<(), PlanFileError> {
+    fn check_nodes(&self, wrong: Wrong<'_>) -> Result<(), PlanFileError> {
         let mut rank = 0;
         let mut hosts = BTreeSet::new();
         for node in &self.nodes {

@@ -66,8 +66,8 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn work() -> Result<(), RankError> {
-    let mut lines = io::stdin().lock().lines();
-    let task: Task = serde_json::from_str(&next(&mut lines)?)?;
+    let mut commands = io::stdin().lock().lines();
+    let task: Task = serde_json::from_str(&next(&mut commands)?)?;
     let limit = Duration::from_secs(task.timeout_s);
     let pipeline = join(&task.pipeline, limit)?;
     let data = join(&task.data, limit)?;
@@ -80,9 +80,9 @@ fn work() -> Result<(), RankError> {
     let schedule = Schedule::new(kind, task.stages, micro_batches, task.virtual_stages)?;
     tell(&Event::Joined)?;
     loop {
-        match serde_json::from_str(&next(&mut lines)?)? {
+        match serde_json::from_str(&next(&mut commands)?)? {
             Command::Train { overlap } => {
-                links = train(&task, &schedule, links, overlap, &mut lines)?;
+                links = train(&task, &schedule, links, overlap, &mut commands)?;
             }
             Command::Leave => return Ok(()),
             other @ Command::Go => return Err(RankError::Command(other)),
@@ -96,7 +96,7 @@ fn train(
     schedule: &Schedule,
     links: Links,
     overlap: bool,
-    lines: &mut Lines<StdinLock<'static>>,
+    commands: &mut Lines<StdinLock<'static>>,
 ) -> Result<Links, RankError> {
     let model = Perceptron::from(task.model);
     let overlap = if overlap { Overlap::Both } else { Overlap::None };
@@ -109,7 +109,7 @@ fn train(
     losses.push(pipeline.step()?.to_vec());
     pipeline.finish()?;
     tell(&Event::Warm)?;
-    match serde_json::from_str(&next(lines)?)? {
+    match serde_json::from_str(&next(commands)?)? {
         Command::Go => {}
         other => return Err(RankError::Command(other)),
     }
@@ -151,8 +151,8 @@ fn join(group: &GroupTask, limit: Duration) -> Result<Communicator, RankError> {
 }
 
 /// The next line; nothing but the lab's end closes the stream.
-fn next(lines: &mut Lines<StdinLock<'static>>) -> io::Result<String> {
-    lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))
+fn next(commands: &mut Lines<StdinLock<'static>>) -> io::Result<String> {
+    commands.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))
 }
 
 fn tell(event: &Event) -> io::Result<()> {
