@@ -14,6 +14,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
 
 use super::build::{BuildError, Setup};
 use super::count::CountError;
@@ -30,6 +34,10 @@ const QUEUE_PACKETS: u32 = 50;
 
 /// The second octet of addresses of links between switches; those below are the switches' hosts.
 const LINKS: u8 = 255;
+
+/// How long devices may take until they run, and between two looks.
+const LINKS_UP: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The most switches, hosts of one, and links between switches: one octet each.
 pub(crate) const MOST: usize = 200;
@@ -164,7 +172,21 @@ impl Clusters {
         for (number, node) in clusters.hosts.iter().enumerate() {
             node.set_up(&clusters.spec.host(number))?;
         }
+        clusters.await_links()?;
         Ok(clusters)
+    }
+
+    /// Waits until every device of a host runs: the kernel says so a while after its cable is in,
+    /// and the library takes no address of a device that does not. What is not in time by then is
+    /// told by the ranks.
+    fn await_links(&self) -> Result<(), BuildError> {
+        let deadline = Instant::now() + LINKS_UP;
+        for node in &self.hosts {
+            while !node.namespace.run(all_running)? && Instant::now() < deadline {
+                std::thread::sleep(LOOK);
+            }
+        }
+        Ok(())
     }
 
     /// Cables are made straight inside their namespaces.
@@ -217,6 +239,12 @@ impl Clusters {
         }
         Ok(bytes)
     }
+}
+
+/// Whether all devices of the calling thread's namespace run.
+fn all_running() -> bool {
+    let running = |flags: InterfaceFlags| flags.contains(InterfaceFlags::IFF_RUNNING);
+    getifaddrs().is_ok_and(|mut all| all.all(|interface| running(interface.flags)))
 }
 
 /// A host's end of its link has the last octet 2, the switch's 1.
