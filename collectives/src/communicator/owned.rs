@@ -72,7 +72,8 @@ impl Owned {
 
     /// Sends it to a peer.
     pub(crate) fn send(&mut self, over: &Communicator, to: Rank) -> Result<(), CollectiveError> {
-        let request = over.send_request(self.write(), to)?;
+        assert!(self.flight.is_none(), "a call uses this memory");
+        let request = over.send_request(self.read(), to)?;
         self.start(over, &request, true)
     }
 

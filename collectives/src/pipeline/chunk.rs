@@ -45,7 +45,6 @@ pub(super) struct Common {
 pub(super) struct Chunk<S> {
     pub(super) stage: S,
     layers: Vec<LayerShape>,
-    input: usize,
     pub(super) slots: Vec<Slot>,
     /// From the stage after.
     pub(super) incoming: Vec<Owned>,
@@ -107,7 +106,6 @@ impl<S: Stage> Chunk<S> {
             between: [vec![0.0; widest], vec![0.0; widest]],
             stage,
             layers,
-            input,
             buckets,
             places,
             is_first,
@@ -228,10 +226,5 @@ impl<S: Stage> Chunk<S> {
             links.settle(Group::Pipeline, memory)?;
         }
         Ok(())
-    }
-
-    /// Numbers that come in for one micro-batch, and that go out.
-    pub(super) fn widths(&self) -> (usize, usize) {
-        (self.input, self.layers.last().map_or(0, |layer| layer.output))
     }
 }

@@ -32,7 +32,30 @@
 //! in an order that only their number and the algorithm decide. So losses repeat from run to run,
 //! and overlapping changes none.
 //!
-//! Nothing is allocated in a step but the first two.
+//! Nothing is allocated in a step but the first ones, which show every call its shape.
+//!
+//! ```
+//! use onepath_collectives::Communicator;
+//! use onepath_collectives::pipeline::perceptron::Perceptron;
+//! use onepath_collectives::pipeline::{Links, Pipeline, Settings, Sgd};
+//! use onepath_topology::pipeline::schedule::{Schedule, ScheduleKind};
+//!
+//! // One stage and one replica; with more, each communicator is built on the network of its group.
+//! let links = Links { pipeline: Communicator::alone(), data: Communicator::alone() };
+//! let schedule = Schedule::new(ScheduleKind::OneForwardOneBackward, 1, 4, 1)?;
+//! let model =
+//!     Perceptron { layers: 3, width: 8, samples: 2, micro_batches: 4, replicas: 1, seed: 7 };
+//! let stages = vec![model.stage(0..3)];
+//! let settings = Settings::new(&schedule);
+//! let mut pipeline = Pipeline::new(&settings, links, stages, Sgd { rate: 0.1 })?;
+//! for _ in 0..10 {
+//!     let losses = pipeline.step()?;
+//!     assert_eq!(losses.len(), 4);
+//! }
+//! pipeline.finish()?;
+//! assert!(pipeline.parameters(0, 2).is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod buckets;
 mod chunk;

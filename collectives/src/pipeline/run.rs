@@ -157,17 +157,6 @@ impl<S: Stage, O: Optimizer> Pipeline<S, O> {
         Ok((self.links, self.chunks.into_iter().map(|chunk| chunk.stage).collect()))
     }
 
-    /// Bytes that this rank holds: buffers of micro-batches and gradients on their way, without
-    /// parameters and what stands for them.
-    pub fn activation_bytes(&self) -> Bytes {
-        let of = |chunk: &Chunk<S>| {
-            let (input, output) = chunk.widths();
-            chunk.slots.len() * (input + output) + chunk.incoming.len() * output
-        };
-        let numbers: usize = self.chunks.iter().map(of).sum();
-        Bytes((numbers * size_of::<f32>()) as u64)
-    }
-
     fn run(&mut self, step: Step) -> Result<(), CollectiveError> {
         let Self { links, chunks, .. } = self;
         match step {

@@ -20,7 +20,7 @@ fn a_step_allocates_nothing_in_the_steady_state() {
                     }
                     counting::allocations() - before
                 };
-                let counts = (steps(10), steps(50));
+                let counts = (steps(10), steps(25));
                 pipeline.finish().expect("all ranks are there");
                 counts
             });

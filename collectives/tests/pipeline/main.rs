@@ -4,6 +4,7 @@
 mod counting;
 
 mod allocation;
+mod faults;
 mod losses;
 mod wrong;
 
