@@ -135,8 +135,8 @@ pub(super) fn run(
             replicas: plan.degrees.data,
             seed: u64::from(seed),
         },
-        slowdown: options.slowdown.unwrap_or(2000),
-        iterations: options.iterations.unwrap_or(5),
+        slowdown: options.slowdown.unwrap_or(4000),
+        iterations: options.iterations.unwrap_or(3),
     };
     let planned = Placement::new(plan, Kind::Planned);
     planned.check(plan)?;
