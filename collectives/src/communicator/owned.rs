@@ -1,8 +1,8 @@
 //! Calls on memory that belongs to the call while it is in flight.
 //!
 //! A [`Scope`](super::Scope) borrows its buffers, so calls cannot outlast the function that started
-//! them. An executor that works through a list of actions starts a call in one step and waits for it
-//! in another; its buffers are [`Owned`], which keeps them apart from the caller meanwhile.
+//! them. An executor that works through a list of actions starts a call in one step and waits for
+//! it in another; its buffers are [`Owned`], which keeps them apart from the caller meanwhile.
 
 use std::ptr::NonNull;
 use std::slice;
@@ -55,8 +55,8 @@ impl Owned {
     /// While a call writes to it.
     pub(crate) fn read(&self) -> &[f32] {
         assert!(self.flight.is_none_or(|flight| flight.reads), "a call writes to this memory");
-        // SAFETY: `start` and `length` are those of the box; no call writes to it, and `&self` keeps
-        // one from being started.
+        // SAFETY: `start` and `length` are those of the box; no call writes to it, and `&self`
+        // keeps one from being started.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 
@@ -107,10 +107,10 @@ impl Owned {
         reads: bool,
     ) -> Result<(), CollectiveError> {
         let mut engine = over.engine.borrow_mut();
-        // SAFETY: the request was made from this memory while no call used it. It is freed by `drop`
-        // alone, which leaves it when a call is in flight, and nobody else reaches it before
-        // `settle`, which is after the call's end or the communicator's; a call that reads shares it
-        // with readers.
+        // SAFETY: the request was made from this memory while no call used it. It is freed by
+        // `drop` alone, which leaves it when a call is in flight, and nobody else reaches it before
+        // `settle`, which is after the call's end or the communicator's; a call that reads shares
+        // it with readers.
         let ticket = unsafe { engine.start(request)? };
         self.flight = Some(Flight { ticket, identity: over.identity, reads });
         engine.step()

@@ -1,6 +1,6 @@
 //! Training under a plan: one pipeline stage (or several virtual ones) on each rank, micro-batches
-//! in the order of a [`Schedule`](onepath_topology::pipeline::schedule::Schedule), gradients reduced
-//! and parameters gathered between the replicas of a stage.
+//! in the order of a [`Schedule`](onepath_topology::pipeline::schedule::Schedule), gradients
+//! reduced and parameters gathered between the replicas of a stage.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -16,17 +16,18 @@
 //!
 //! **Groups.** A rank is in two: the pipeline (rank = stage) and the replicas of its stage (rank =
 //! replica). Each has a [`Communicator`](crate::Communicator) of its own, made by a
-//! [`Builder`](crate::Builder) that names the network (interface and rendezvous) which the plan gives
-//! that group, so that activations may cross Ethernet while gradients stay on a faster network.
+//! [`Builder`](crate::Builder) that names the network (interface and rendezvous) which the plan
+//! gives that group, so that activations may cross Ethernet while gradients stay on a faster
+//! network.
 //!
 //! **Transfers.** A send never waits for its receiver. A receive is posted one pass before it is
 //! needed, in the order in which its peer sends, so that it comes in while that pass is computed.
 //!
 //! **The distributed optimizer** (Holmes, arXiv 2312.03549, after `ZeRO` stage 1). Gradients are
-//! summed by reduce-scatter, each replica changes its share of the parameters, and all-gather spreads
-//! them. With [`Overlap::Both`] a bucket is reduced as soon as the last micro-batch has gone back
-//! through its layers, and gathered while the next iteration begins: a layer waits for its own
-//! bucket only.
+//! summed by reduce-scatter, each replica changes its share of the parameters, and all-gather
+//! spreads them. With [`Overlap::Both`] a bucket is reduced as soon as the last micro-batch has
+//! gone back through its layers, and gathered while the next iteration begins: a layer waits for
+//! its own bucket only.
 //!
 //! **Bits.** Gradients are added in the order of the schedule's backward passes. Replicas are added
 //! in an order that only their number and the algorithm decide. So losses repeat from run to run,

@@ -1,8 +1,9 @@
-//! A multilayer perceptron on generated data, written plainly: for tests, examples and measurements.
+//! A multilayer perceptron on generated data, written plainly: for tests, examples and
+//! measurements.
 //!
-//! All layers are `width` wide, with tanh after all but the last; the loss is half the squared error
-//! over all samples of an iteration. Parameters and samples depend on the seed, the layer and the
-//! number of the sample alone, not on how the model is cut.
+//! All layers are `width` wide, with tanh after all but the last; the loss is half the squared
+//! error over all samples of an iteration. Parameters and samples depend on the seed, the layer and
+//! the number of the sample alone, not on how the model is cut.
 
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
 //! The schedule of one rank with a buffer for each transfer, made once.
 //!
-//! A receive is posted before the pass that precedes its own, or earlier if its peer sends something
-//! that is needed earlier behind it: between two ranks, receives are posted in the order of the
-//! sends. An activation's buffers are used from then on until the micro-batch has gone back.
+//! A receive is posted before the pass that precedes its own, or earlier if its peer sends
+//! something that is needed earlier behind it: between two ranks, receives are posted in the order
+//! of the sends. An activation's buffers are used from then on until the micro-batch has gone back.
 
 use std::collections::{BTreeMap, HashMap};
 

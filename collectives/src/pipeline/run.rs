@@ -13,8 +13,8 @@ use super::program::{Program, Step};
 use super::stage::{Batch, Stage};
 use crate::{Algorithm, CollectiveError};
 
-/// Activations that are sent at once at most. Of gradients there are two for each virtual stage; the
-/// communicator's limit is 128 in all.
+/// Activations that are sent at once at most. Of gradients there are two for each virtual stage;
+/// the communicator's limit is 128 in all.
 const MOST_SENDS: usize = 32;
 
 /// Buckets that may be in flight at once.
@@ -121,8 +121,8 @@ impl<S: Stage, O: Optimizer> Pipeline<S, O> {
         })
     }
 
-    /// One iteration. Returns the loss of each micro-batch of this replica on the rank with the last
-    /// stage, nothing on the others.
+    /// One iteration. Returns the loss of each micro-batch of this replica on the rank with the
+    /// last stage, nothing on the others.
     ///
     /// With [`Overlap::Both`] parameters may still be gathered afterwards, which other ranks need
     /// this one for: [`finish`](Self::finish) comes after the last step.

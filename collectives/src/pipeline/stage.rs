@@ -81,8 +81,8 @@ pub trait Stage {
     /// Computes the output of a layer.
     fn forward(&mut self, layer: usize, pass: Forward<'_>);
 
-    /// Returns the loss of a micro-batch and writes its derivative by the output; of the last stage.
-    /// Gradients of all micro-batches and replicas are summed: a mean divides here.
+    /// Returns the loss of a micro-batch and writes its derivative by the output; of the last
+    /// stage. Gradients of all micro-batches and replicas are summed: a mean divides here.
     fn loss(&mut self, batch: Batch, output: &[f32], gradient: &mut [f32]) -> f32;
 
     /// Computes the gradients of a layer.

@@ -225,7 +225,8 @@ impl Clusters {
         &self.hosts[host].namespace
     }
 
-    /// Bytes that all links between clusters have carried so far, both directions, headers included.
+    /// Bytes that all links between clusters have carried so far, both directions, headers
+    /// included.
     pub(crate) fn between(&self) -> Result<u64, CountError> {
         let mut bytes = 0;
         for (number, node) in self.switches.iter().enumerate() {

@@ -165,8 +165,8 @@ fn task(
     }
 }
 
-/// Layers of each virtual stage of a rank. A plan gives a rank contiguous layers; interleaved, those
-/// of virtual stage c come behind those of all ranks' virtual stages before it.
+/// Layers of each virtual stage of a rank. A plan gives a rank contiguous layers; interleaved,
+/// those of virtual stage c come behind those of all ranks' virtual stages before it.
 fn parts_of(plan: &PlanOfJob, stage: usize, parts: usize) -> Vec<(usize, usize)> {
     let size = |stage: usize, part: usize| {
         let layers = plan.stages[stage].layers;

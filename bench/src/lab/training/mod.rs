@@ -37,8 +37,8 @@ use message::Model;
 use output::{Row, Verdict};
 use placement::{CarrierError, Kind, Placement};
 
-/// By how much a loss may differ from that of one process, in parts of it, where replicas are summed
-/// in another order than one process sums: n sums of numbers each round by some 2^-24.
+/// By how much a loss may differ from that of one process, in parts of it, where replicas are
+/// summed in another order than one process sums: n sums of numbers each round by some 2^-24.
 const ROUNDING: f32 = 1e-4;
 
 /// With so many replicas the order does not matter: a + b = b + a.

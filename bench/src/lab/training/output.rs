@@ -171,16 +171,15 @@ fn csv(rows: &[Row], to: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn table(
+fn heading(
     plan: &PlanOfJob,
     work: &Work,
     spec: &ClustersSpec,
-    rows: &[Row],
+    name: &str,
     elapsed: Duration,
     to: &mut impl Write,
 ) -> io::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
-    let name = rows.first().map_or("", |row| row.plan.as_str());
     writeln!(
         to,
         "# onepath-bench {version}: lab, plan of {name} in {:.0} s",
@@ -208,7 +207,19 @@ fn table(
         let [a, b] = [a, b].map(|switch| &spec.switches[switch].name);
         writeln!(to, "# between {a} and {b}: {}", link.rate)?;
     }
-    writeln!(to, "# rates are the plan's divided by {}, seed {}", work.slowdown, model.seed)?;
+    writeln!(to, "# rates are the plan's divided by {}, seed {}", work.slowdown, model.seed)
+}
+
+fn table(
+    plan: &PlanOfJob,
+    work: &Work,
+    spec: &ClustersSpec,
+    rows: &[Row],
+    elapsed: Duration,
+    to: &mut impl Write,
+) -> io::Result<()> {
+    let name = rows.first().map_or("", |row| row.plan.as_str());
+    heading(plan, work, spec, name, elapsed, to)?;
     writeln!(
         to,
         "#\n# {:<11}{:<9}{:>13}{:>16}  {:<18}{:<18}{:>9}{:>9}  {:<16}{:>5}",

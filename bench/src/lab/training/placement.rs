@@ -137,18 +137,16 @@ impl Placement {
 /// The first node of each cluster, then the second of each, and so on.
 fn by_turns(nodes: &[NodeOfPlan]) -> Vec<usize> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    let turn = |node: &NodeOfPlan| -> (usize, usize) {
-        let first = nodes.iter().position(|other| other.cluster == node.cluster);
-        (0, first.unwrap_or(0))
-    };
-    let mut order: Vec<((usize, usize), usize)> = Vec::new();
+    // Each node with its place in its cluster and the first node of that cluster.
+    let mut order = Vec::new();
     for (number, node) in nodes.iter().enumerate() {
+        let first = nodes.iter().position(|other| other.cluster == node.cluster);
         let place = seen.entry(&node.cluster).or_default();
-        order.push(((*place, turn(node).1), number));
+        order.push((*place, first, number));
         *place += 1;
     }
     order.sort_unstable();
-    order.into_iter().map(|(_, number)| number).collect()
+    order.into_iter().map(|(_, _, number)| number).collect()
 }
 
 /// The clusters of a plan as a fabric, its rates divided by `slowdown`.
