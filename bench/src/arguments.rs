@@ -18,6 +18,9 @@ pub(crate) const MAX_RANKS: i64 = 256;
 /// The subcommand of a process that is a rank of the lab.
 pub(crate) const RANK_COMMAND: &str = "lab-rank";
 
+/// The subcommand of a process that is a rank of a training run in the lab.
+pub(crate) const STAGE_COMMAND: &str = "lab-stage";
+
 /// Measures collectives between real ranks, checks every element, and prints a table.
 ///
 /// Without a launcher's variables in the environment (torchrun, mpirun, srun), it starts the ranks
@@ -42,6 +45,9 @@ pub(crate) enum Task {
     /// A rank of the lab, which starts it
     #[command(name = RANK_COMMAND, hide = true)]
     LabRank,
+    /// A rank of a training run in the lab, which starts it
+    #[command(name = STAGE_COMMAND, hide = true)]
+    LabStage,
 }
 
 /// What is measured.

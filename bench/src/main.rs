@@ -67,6 +67,7 @@ fn main() -> ExitCode {
         // Before any thread is started: see `lab::sandbox`.
         Task::Lab(arguments) => lab::run(*arguments),
         Task::LabRank => lab::run_rank(),
+        Task::LabStage => lab::run_stage(),
     }
 }
 

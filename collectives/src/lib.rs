@@ -10,6 +10,7 @@
 //! | `engine` | runs the plans of one communicator over its transport |
 //! | `tuning` | which algorithm runs, in what chunks |
 //! | [`bootstrap`] | how ranks find and trust each other |
+//! | [`pipeline`] | training under a plan: schedules, buckets, one communicator a group |
 //! | [`control`] | heartbeats, death, agreement on survivors |
 //! | [`recorder`] | the flight recorder |
 //! | `fuzzing` | private parsers, for the fuzz targets |
@@ -23,6 +24,7 @@ mod engine;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod pipeline;
 pub mod recorder;
 pub mod reduce;
 mod tuning;

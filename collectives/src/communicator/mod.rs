@@ -5,6 +5,7 @@
 //! | `calls` | blocking collectives |
 //! | `scope` | several calls in flight |
 //! | `lent` | the caller's borrow while its memory is in use |
+//! | `owned` | memory that a call owns while it is in flight |
 //! | `builder`, `build_error` | what is said before joining |
 //! | `join`, `connect` | joining a world, connecting a group |
 //! | `paths` | pinning data connections to paths |
@@ -21,6 +22,7 @@ mod connect;
 pub(crate) mod fuzzing;
 mod join;
 mod lent;
+pub(crate) mod owned;
 mod paths;
 mod regroup;
 mod roce_paths;
@@ -32,6 +34,7 @@ mod verbs;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use onepath_topology::{Rank, WorldSize};
@@ -80,6 +83,8 @@ pub struct Communicator {
     lanes: Option<VerbsCounters>,
     /// Calls of `split` so far.
     splits: Cell<u64>,
+    /// Tells it from all others of this process.
+    identity: u64,
 }
 
 impl Communicator {
@@ -113,6 +118,7 @@ impl Communicator {
         transport: Box<dyn Transport>,
         watch: Watch,
     ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let (rank, world) = (config.me, config.world);
         Self {
             engine: RefCell::new(Engine::new(config, transport, watch)),
@@ -123,6 +129,7 @@ impl Communicator {
             datagrams: None,
             lanes: None,
             splits: Cell::new(0),
+            identity: NEXT.fetch_add(1, Ordering::Relaxed),
         }
     }
 

@@ -70,24 +70,24 @@ impl IdlePolicy {
 
 /// One wait.
 #[derive(Debug)]
-pub(super) struct Idle {
+pub(crate) struct Idle {
     policy: IdlePolicy,
     polls: u32,
 }
 
 impl Idle {
-    pub(super) fn new(policy: IdlePolicy) -> Self {
+    pub(crate) fn new(policy: IdlePolicy) -> Self {
         Self { policy, polls: 0 }
     }
 
     /// Something moved: begin again.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.polls = 0;
     }
 
     /// After an idle poll: nothing (poll again at once), or that it is time to look for failures
     /// and then to sleep for at most this long.
-    pub(super) fn next(&mut self) -> Option<Duration> {
+    pub(crate) fn next(&mut self) -> Option<Duration> {
         self.polls = self.polls.saturating_add(1);
         if self.polls <= self.policy.spins {
             std::hint::spin_loop();

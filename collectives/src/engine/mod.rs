@@ -34,9 +34,8 @@ use crate::reduce;
 use crate::tuning::Tuning;
 
 use clock::{Clock, Resolution};
-use idle::Idle;
-pub(crate) use idle::IdlePolicy;
 pub use idle::Waiting;
+pub(crate) use idle::{Idle, IdlePolicy};
 use plans::{PlanCache, Planned};
 pub(crate) use request::{Buffers, Request, Target};
 use scratch::ScratchPool;
@@ -265,6 +264,16 @@ impl Engine {
             }
         }
         self.release(ticket);
+        Ok(())
+    }
+
+    /// Looks for failures, then waits until something arrives, at most for `limit`.
+    pub(crate) fn rest(&mut self, limit: Duration) -> Result<(), CollectiveError> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
+        self.check()?;
+        self.transport.wait(&self.table, limit);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use onepath_topology::cluster::{NetworkKind, Nic, Pool};
+use onepath_topology::cluster::{ClusterId, Network, NetworkKind, Nic, Pool};
 use onepath_topology::groups::{Carrier, SurveyedGroup};
 use onepath_topology::pipeline::search::Degrees;
 use onepath_topology::{Bytes, Rank};
@@ -34,6 +34,7 @@ pub(crate) struct PlanView<'a> {
     pub(crate) evaluated: usize,
     pub(crate) stages: Vec<StageView<'a>>,
     pub(crate) nodes: Vec<NodeView<'a>>,
+    pub(crate) networks: Vec<NetworkView<'a>>,
     pub(crate) groups: Vec<GroupView<'a>>,
     pub(crate) traffic: Vec<TrafficView>,
     pub(crate) links: Vec<LinkView<'a>>,
@@ -68,6 +69,17 @@ pub(crate) struct NodeView<'a> {
     pub(crate) ranks: u32,
     /// For NCCL.
     pub(crate) environment: BTreeMap<&'static str, String>,
+    /// Its first NIC for each kind of network: the interface, or the RDMA device without one.
+    pub(crate) interfaces: BTreeMap<NetworkKind, String>,
+}
+
+/// What there is inside of a cluster, or between two.
+#[derive(Debug, Serialize)]
+pub(crate) struct NetworkView<'a> {
+    pub(crate) clusters: Vec<&'a str>,
+    /// Rates in bytes a second: of a node, and of a line that all nodes share.
+    #[serde(flatten)]
+    pub(crate) network: Network,
 }
 
 /// One group and its network.
@@ -134,6 +146,7 @@ impl Plan {
             evaluated: self.found.evaluated,
             stages: self.stages(),
             nodes: self.nodes(),
+            networks: self.networks(),
             groups: self.groups.iter().map(|group| self.group(group)).collect(),
             traffic: traffic
                 .map(|(&(kind, carrier), &bytes)| TrafficView {
@@ -192,9 +205,28 @@ impl Plan {
                 first_rank,
                 ranks,
                 environment: environment(pool),
+                interfaces: interfaces(pool),
             }
         };
         self.placement.nodes().into_iter().map(node).collect()
+    }
+
+    fn networks(&self) -> Vec<NetworkView<'_>> {
+        let inventory = &self.job.document.inventory;
+        let clusters = inventory.clusters();
+        let mut networks = Vec::new();
+        for (a, cluster) in clusters.iter().enumerate() {
+            let inside = cluster.inside();
+            networks.extend(
+                inside.map(|network| NetworkView { clusters: vec![cluster.name()], network }),
+            );
+            for (b, other) in clusters.iter().enumerate().skip(a + 1) {
+                let between = inventory.between(ClusterId(a as u32), ClusterId(b as u32));
+                let names = vec![cluster.name(), other.name()];
+                networks.extend(between.map(|network| NetworkView { clusters: names, network }));
+            }
+        }
+        networks
     }
 
     fn group<'a>(&'a self, group: &'a SurveyedGroup) -> GroupView<'a> {
@@ -250,6 +282,15 @@ pub(crate) const fn net_name(carrier: Carrier) -> Option<&'static str> {
         Carrier::Network(NetworkKind::InfiniBand | NetworkKind::Roce) => Some("IB"),
         Carrier::Network(NetworkKind::Ethernet) => Some("Socket"),
     }
+}
+
+/// The name of the first NIC of each kind.
+fn interfaces(pool: &Pool) -> BTreeMap<NetworkKind, String> {
+    let first = |kind| {
+        let nic = pool.nics_for(kind).into_iter().next()?;
+        Some((kind, nic.interface.clone().or_else(|| nic.hca.clone())?))
+    };
+    NetworkKind::ALL.into_iter().filter_map(first).collect()
 }
 
 /// NCCL's variables on the nodes of a pool. Names are exact matches (`=`), since `mlx5_1` would

@@ -10,6 +10,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("collectives/examples/reduce_speed.rs", "calls the kernels as transports do, by pointer"),
     ("collectives/src/communicator/lent.rs", "takes borrows apart while calls use their memory"),
     ("collectives/src/communicator/mod.rs", "starts calls whose buffers the caller lends"),
+    ("collectives/src/communicator/owned.rs", "keeps memory that calls in flight use"),
     ("collectives/src/communicator/scope.rs", "gives borrows back after calls"),
     ("collectives/src/engine/mod.rs", "operations in flight hold pointers into lent buffers"),
     ("collectives/src/reduce/", "SIMD intrinsics and the kernels behind CombineFn and FinishFn"),

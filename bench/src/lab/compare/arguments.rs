@@ -7,6 +7,7 @@ use clap::Args;
 use super::plan::RunOptions;
 use crate::lab::arguments::LabFormat;
 use crate::lab::fabric::FabricOptions;
+use crate::lab::training::TrainingOptions;
 
 /// Options of `lab` without a subcommand.
 #[derive(Clone, Debug, Args)]
@@ -15,11 +16,14 @@ pub(crate) struct CompareArguments {
     pub(crate) fabric: FabricOptions,
     #[command(flatten)]
     pub(crate) run: RunOptions,
-    /// A TOML file with fabric and runs; options of the fabric have the last word
+    /// A TOML file with fabric and runs; options of the fabric have the last word. Or what
+    /// `onepath plan --emit json` writes: a small model is trained under that plan
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "collectives", "schemes", "conditions", "orders", "seeds", "bytes"
     ])]
     pub(crate) plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) training: TrainingOptions,
     /// Write a page of HTML with plots
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,

@@ -23,7 +23,7 @@ mod plan;
 mod report;
 mod row;
 pub(super) mod scheme;
-mod world;
+pub(super) mod world;
 
 use std::fs;
 use std::io;
@@ -67,7 +67,7 @@ struct Shared {
 
 /// Why a run, or all of them, came to no end.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RunError {
+pub(in crate::lab) enum RunError {
     /// There is no fabric.
     #[error(transparent)]
     Build(#[from] BuildError),

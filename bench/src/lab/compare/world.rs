@@ -5,11 +5,13 @@ use std::process::{Child, ChildStdin, Command as Process, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
+
 use super::message::{Command, Event, Place, Task, line};
 use super::places::Places;
 use super::{RunError, Shared};
 use crate::arguments::RANK_COMMAND;
-use crate::lab::fabric::Fabric;
+use crate::lab::fabric::{Fabric, Namespace};
 use crate::launch::Tail;
 
 /// The longest line of a rank that is read.
@@ -29,17 +31,32 @@ struct Member {
     last_words: Option<Tail>,
 }
 
+/// What ranks tell.
+pub(in crate::lab) trait Told: DeserializeOwned + Send + 'static {
+    /// Itself, or why its rank cannot go on.
+    fn or_failure(self) -> Result<Self, String>;
+}
+
+impl Told for Event {
+    fn or_failure(self) -> Result<Self, String> {
+        match self {
+            Self::Failed { problem } => Err(problem),
+            other => Ok(other),
+        }
+    }
+}
+
 /// All ranks. Dropping it ends them.
 #[derive(Debug)]
-pub(super) struct World {
+pub(in crate::lab) struct World<E = Event> {
     members: Vec<Member>,
-    events: Receiver<(usize, io::Result<Event>)>,
+    events: Receiver<(usize, io::Result<E>)>,
 }
 
 /// What came, or that nothing did.
-pub(super) enum Heard {
+pub(in crate::lab) enum Heard<E = Event> {
     /// Of a rank.
-    Event(usize, Event),
+    Event(usize, E),
     /// Nothing until the time that was said.
     Nothing,
 }
@@ -51,23 +68,7 @@ impl World {
         let place = |host: &_| Place { address: spec.address(*host), leaf: spec.leaf_of(*host).0 };
         let all: Vec<Place> = places.hosts.iter().map(place).collect();
         let targets: Vec<u32> = places.targets.iter().map(|rank| rank.number()).collect();
-        let (sender, events) = sync_channel(WAITING);
-        let mut world = Self { members: Vec::with_capacity(all.len()), events };
-        for (rank, &host) in places.hosts.iter().enumerate() {
-            let mut process = Process::new("/proc/self/exe");
-            process
-                .arg(RANK_COMMAND)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped());
-            let mut child = fabric.host(host).spawn(&mut process)?;
-            let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-            let commands = child.stdin.take();
-            let last_words = stderr.map(Tail::follow);
-            world.members.push(Member { child, commands, last_words });
-            if let Some(stdout) = stdout {
-                listen(rank, stdout, sender.clone());
-            }
+        let seat = |(rank, &host)| {
             let task = Task {
                 rank: rank as u32,
                 places: all.clone(),
@@ -81,20 +82,54 @@ impl World {
                 seed: task.seed,
                 timeout_s: task.timeout_s,
             };
-            world.write(rank, &line(&task));
+            (fabric.host(host), line(&task))
+        };
+        Self::of_seats(RANK_COMMAND, places.hosts.iter().enumerate().map(seat))
+    }
+}
+
+impl<E: Told> World<E> {
+    /// Starts this program with `command` for each rank, in its namespace and with its first line.
+    pub(in crate::lab) fn of_seats<'a>(
+        command: &str,
+        seats: impl Iterator<Item = (&'a Namespace, String)>,
+    ) -> Result<Self, RunError> {
+        let (sender, events) = sync_channel(WAITING);
+        let mut world = Self { members: Vec::new(), events };
+        for (rank, (namespace, first_line)) in seats.enumerate() {
+            let mut process = Process::new("/proc/self/exe");
+            process
+                .arg(command)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            let mut child = namespace.spawn(&mut process)?;
+            let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+            let commands = child.stdin.take();
+            let last_words = stderr.map(Tail::follow);
+            world.members.push(Member { child, commands, last_words });
+            if let Some(stdout) = stdout {
+                listen(rank, stdout, sender.clone());
+            }
+            world.write(rank, &first_line);
         }
         Ok(world)
     }
 
     /// How many ranks there are.
-    pub(super) fn size(&self) -> usize {
+    pub(in crate::lab) fn size(&self) -> usize {
         self.members.len()
     }
 
     /// Tells all ranks something.
     pub(super) fn tell(&mut self, command: Command) {
+        self.tell_each(&line(&command));
+    }
+
+    /// Writes a line to all ranks.
+    pub(in crate::lab) fn tell_each(&mut self, text: &str) {
         for rank in 0..self.members.len() {
-            self.write(rank, &line(&command));
+            self.write(rank, text);
         }
     }
 
@@ -106,11 +141,13 @@ impl World {
     }
 
     /// The next event, or nothing until `deadline`. A rank that fails or ends is an error.
-    pub(super) fn hear(&mut self, deadline: Instant) -> Result<Heard, RunError> {
+    pub(in crate::lab) fn hear(&mut self, deadline: Instant) -> Result<Heard<E>, RunError> {
         let wait = deadline.saturating_duration_since(Instant::now());
         match self.events.recv_timeout(wait) {
-            Ok((rank, Ok(Event::Failed { problem }))) => Err(RunError::Rank { rank, problem }),
-            Ok((rank, Ok(event))) => Ok(Heard::Event(rank, event)),
+            Ok((rank, Ok(event))) => match event.or_failure() {
+                Ok(event) => Ok(Heard::Event(rank, event)),
+                Err(problem) => Err(RunError::Rank { rank, problem }),
+            },
             Ok((rank, Err(cause))) => Err(self.ended(rank, &cause)),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Ok(Heard::Nothing),
         }
@@ -127,7 +164,7 @@ impl World {
     }
 
     /// Lets the ranks go, and ends those that do not.
-    pub(super) fn leave(mut self) {
+    pub(in crate::lab) fn leave(mut self) {
         self.tell(Command::Leave);
         let deadline = Instant::now() + LEAVE;
         let gone = |member: &mut Member| !matches!(member.child.try_wait(), Ok(None));
@@ -141,7 +178,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl<E> Drop for World<E> {
     fn drop(&mut self) {
         for member in &mut self.members {
             let _ = member.child.kill();
@@ -153,10 +190,10 @@ impl Drop for World {
 }
 
 /// Hears a rank until it says nothing more.
-fn listen(
+fn listen<E: Told>(
     rank: usize,
     from: impl io::Read + Send + 'static,
-    to: SyncSender<(usize, io::Result<Event>)>,
+    to: SyncSender<(usize, io::Result<E>)>,
 ) {
     std::thread::spawn(move || {
         let mut from = BufReader::new(from);
@@ -170,7 +207,7 @@ fn listen(
     });
 }
 
-fn next(from: &mut impl BufRead) -> io::Result<Event> {
+fn next<E: Told>(from: &mut impl BufRead) -> io::Result<E> {
     let mut text = String::new();
     let read = io::Read::take(&mut *from, LONGEST_LINE as u64).read_line(&mut text)?;
     if read == 0 {

@@ -66,11 +66,13 @@ impl BuildError {
 }
 
 /// How a node is set up once its cables are there.
-struct Setup {
+pub(super) struct Setup {
     /// For `ip`.
-    routes: String,
-    /// Each device and the rate of its queue.
-    devices: Vec<(String, Rate)>,
+    pub(super) routes: String,
+    /// Devices.
+    pub(super) devices: Vec<String>,
+    /// Their queues, for `tc`.
+    pub(super) queues: String,
 }
 
 impl Fabric {
@@ -88,13 +90,13 @@ impl Fabric {
             tool::script(Tool::Ip, &[], &cables).map_err(BuildError::Cables)?;
         }
         for leaf in spec.leaves() {
-            fabric.leaves[leaf.index()].set_up(spec, &Setup::leaf(spec, leaf))?;
+            fabric.leaves[leaf.index()].set_up(&Setup::leaf(spec, leaf))?;
         }
         for spine in spec.spines() {
-            fabric.spines[spine.index()].set_up(spec, &Setup::spine(spec, spine))?;
+            fabric.spines[spine.index()].set_up(&Setup::spine(spec, spine))?;
         }
         for host in spec.hosts() {
-            fabric.hosts[host.index()].set_up(spec, &Setup::host(spec, host))?;
+            fabric.hosts[host.index()].set_up(&Setup::host(spec, host))?;
         }
         Ok(fabric)
     }
@@ -127,17 +129,31 @@ impl Setup {
     fn leaf(spec: &FabricSpec, leaf: Leaf) -> Self {
         let up = spec.spines().map(|spine| (to_spine(spine), spec.uplink_rate()));
         let down = spec.hosts_of(leaf).map(|host| (to_host(spec, host), spec.rate()));
-        Self { routes: script::leaf(spec, leaf), devices: up.chain(down).collect() }
+        Self::new(spec, script::leaf(spec, leaf), up.chain(down))
     }
 
     fn spine(spec: &FabricSpec, spine: Spine) -> Self {
-        let devices = spec.leaves().map(|leaf| (to_leaf(leaf), spec.uplink_rate())).collect();
-        Self { routes: script::spine(spec, spine), devices }
+        let devices = spec.leaves().map(|leaf| (to_leaf(leaf), spec.uplink_rate()));
+        Self::new(spec, script::spine(spec, spine), devices)
     }
 
     fn host(spec: &FabricSpec, host: Host) -> Self {
-        let devices = vec![(HOST_DEVICE.to_owned(), spec.rate())];
-        Self { routes: script::host(spec, host), devices }
+        let devices = [(HOST_DEVICE.to_owned(), spec.rate())];
+        Self::new(spec, script::host(spec, host), devices)
+    }
+
+    /// Devices, each with the rate of its queue.
+    fn new(
+        spec: &FabricSpec,
+        routes: String,
+        rates: impl IntoIterator<Item = (String, Rate)>,
+    ) -> Self {
+        let (mut devices, mut queues) = (Vec::new(), String::new());
+        for (device, rate) in rates {
+            script::queue(&mut queues, spec, &device, rate);
+            devices.push(device);
+        }
+        Self { routes, devices, queues }
     }
 }
 
@@ -158,7 +174,7 @@ fn new_host(host: Host) -> Result<Node, BuildError> {
 
 impl Node {
     /// Settings come before devices, which inherit them.
-    fn new(
+    pub(super) fn new(
         name: String,
         settings: impl FnOnce() -> Result<(), SysctlError> + Send,
     ) -> Result<Self, BuildError> {
@@ -171,22 +187,18 @@ impl Node {
         Ok(Self { namespace, counters })
     }
 
-    fn set_up(&self, spec: &FabricSpec, setup: &Setup) -> Result<(), BuildError> {
+    pub(super) fn set_up(&self, setup: &Setup) -> Result<(), BuildError> {
         let name = || self.namespace.name().to_owned();
         self.namespace.run(|| {
-            for (device, _) in &setup.devices {
+            for device in &setup.devices {
                 offload::receive_in_order(device).map_err(|cause| BuildError::Offload {
                     name: name(),
                     device: device.clone(),
                     cause,
                 })?;
             }
-            let mut queues = String::new();
-            for (device, rate) in &setup.devices {
-                script::queue(&mut queues, spec, device, *rate);
-            }
             tool::script(Tool::Ip, &[], &setup.routes)
-                .and_then(|_| tool::script(Tool::Tc, &[], &queues))
+                .and_then(|_| tool::script(Tool::Tc, &[], &setup.queues))
                 .map(drop)
                 .map_err(|cause| BuildError::Tool { name: name(), cause })
         })?

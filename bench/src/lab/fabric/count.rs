@@ -210,6 +210,13 @@ impl Counters {
         File::open("/proc/thread-self/net/dev").map(Self)
     }
 
+    /// What a device has sent so far, Ethernet headers included; nothing if there is no such one.
+    pub(super) fn sent(&self, device: &str) -> io::Result<Option<u64>> {
+        let text = self.read()?;
+        let count = parse_devices(&text).get(device).copied();
+        Ok(count.map(|count| count.bytes + HEADER * count.packets))
+    }
+
     fn read(&self) -> io::Result<String> {
         let mut text = vec![0; PAGE];
         let mut length = 0;

@@ -11,6 +11,7 @@
 //! | `route` | what the kernel says of the path of a flow |
 //! | `control` | changing rates, black holes and spraying while it runs |
 //! | `count`, `balance` | the kernel's counters, and how even the load is |
+//! | `clusters` | another fabric: clusters with fast networks, and slow links between |
 //! | `check` | whether the fabric is what it claims to be |
 //!
 //! It must be built inside a [sandbox](super::sandbox), and ends with it.
@@ -18,6 +19,7 @@
 mod balance;
 mod build;
 pub(crate) mod check;
+pub(crate) mod clusters;
 mod control;
 mod count;
 mod namespace;

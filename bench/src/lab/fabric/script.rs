@@ -79,14 +79,14 @@ fn hardware_address(address: Ipv4Addr) -> String {
 
 /// The other end of a cable is known for good. The kernel learns at most some 1000 neighbours, in
 /// all namespaces together, and what it asks for them would be counted as traffic.
-fn neighbour(script: &mut String, device: &str, address: Ipv4Addr) {
+pub(super) fn neighbour(script: &mut String, device: &str, address: Ipv4Addr) {
     let hardware = hardware_address(address);
     line!(script, "neigh add {address} lladdr {hardware} dev {device} nud permanent");
 }
 
 /// No packet leaves or arrives as one of several. (`gro_max_size`: receive offload is on for its
 /// order, see [`super::offload`], but nothing fits into a merged packet.)
-fn up(script: &mut String, device: &str) {
+pub(super) fn up(script: &mut String, device: &str) {
     line!(script, "link set dev {device} gso_max_segs 1 gro_max_size 1 up");
 }
 
@@ -153,25 +153,30 @@ pub(crate) fn host(spec: &FabricSpec, host: Host) -> String {
 /// Packets that wait in a host for its own link. A network card takes no more than it can send and
 /// lets its host wait; the kernel does so for TCP alone (small queues), and would drop datagrams
 /// where no real host drops anything.
-const HOST_QUEUE_PACKETS: u32 = 1_000;
+pub(super) const HOST_QUEUE_PACKETS: u32 = 1_000;
 
 /// The bounded queue of a device and the rate at which it is emptied.
 pub(crate) fn queue(script: &mut String, spec: &FabricSpec, device: &str, rate: Rate) {
-    line!(script, "qdisc add dev {device} root handle 1: htb default 1");
-    line!(script, "class add {}", class(spec, device, rate));
     let in_host = device == HOST_DEVICE;
     let packets = if in_host { HOST_QUEUE_PACKETS } else { spec.queue_packets() };
+    bounded_queue(script, device, rate, spec.mtu(), packets);
+}
+
+/// A queue of so many packets of at most `mtu` bytes.
+pub(super) fn bounded_queue(script: &mut String, device: &str, rate: Rate, mtu: u32, packets: u32) {
+    line!(script, "qdisc add dev {device} root handle 1: htb default 1");
+    line!(script, "class add {}", class(device, rate, mtu));
     line!(script, "qdisc add dev {device} parent 1:1 handle 10: pfifo limit {packets}");
 }
 
 /// Another rate for a queue.
 pub(crate) fn change_rate(script: &mut String, spec: &FabricSpec, device: &str, rate: Rate) {
-    line!(script, "class change {}", class(spec, device, rate));
+    line!(script, "class change {}", class(device, rate, spec.mtu()));
 }
 
 /// The burst is two packets, so that the rate holds over times as short as a queue.
-fn class(spec: &FabricSpec, device: &str, rate: Rate) -> String {
-    let (rate, burst, quantum) = (rate.get(), spec.mtu() * 2 + 1000, spec.mtu() * 2);
+fn class(device: &str, rate: Rate, mtu: u32) -> String {
+    let (rate, burst, quantum) = (rate.get(), mtu * 2 + 1000, mtu * 2);
     format!(
         "dev {device} parent 1: classid 1:1 htb rate {rate}bit ceil {rate}bit \
          burst {burst} cburst {burst} quantum {quantum}"
