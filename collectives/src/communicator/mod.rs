@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `calls` | blocking collectives |
 //! | `scope` | several calls in flight |
+//! | `registered` | buffers that an RDMA device reads |
 //! | `lent` | the caller's borrow while its memory is in use |
 //! | `builder`, `build_error` | what is said before joining |
 //! | `join`, `connect` | joining a world, connecting a group |
@@ -21,6 +22,7 @@ pub(crate) mod fuzzing;
 mod join;
 mod lent;
 mod paths;
+mod registered;
 mod regroup;
 mod scope;
 mod spray;
@@ -49,6 +51,7 @@ pub use crate::engine::Waiting;
 pub use build_error::BuildError;
 pub use builder::{Builder, TransportKind, TuningSource};
 pub use paths::{FindPaths, MAX_PATHS, Pinning};
+pub use registered::{RegisterError, RegisteredBuffer};
 pub use regroup::{ShrinkError, SplitError};
 pub use scope::{Handle, Scope};
 

@@ -17,6 +17,7 @@ pub(super) struct LaneCell {
     label: AtomicU32,
     pub(super) bytes: AtomicU64,
     pub(super) chunks: AtomicU64,
+    pub(super) direct: AtomicU64,
     pub(super) resends: AtomicU64,
     pub(super) taken: AtomicU64,
     pub(super) deaths: AtomicU64,
@@ -33,6 +34,7 @@ impl LaneCell {
             label: AtomicU32::new(label.get()),
             bytes: zero(),
             chunks: zero(),
+            direct: zero(),
             resends: zero(),
             taken: zero(),
             deaths: zero(),
@@ -58,6 +60,7 @@ impl LaneCell {
             label: self.label.load(Ordering::Relaxed),
             bytes: value(&self.bytes),
             chunks: value(&self.chunks),
+            direct: value(&self.direct),
             resends: value(&self.resends),
             taken: value(&self.taken),
             deaths: value(&self.deaths),
@@ -81,6 +84,8 @@ pub struct VerbsCount {
     pub bytes: u64,
     /// Chunks, resends included.
     pub chunks: u64,
+    /// Chunks whose payload came from registered memory, without a copy; each counted once.
+    pub direct: u64,
     /// Chunks that had been lost with a queue pair.
     pub resends: u64,
     /// Chunks taken from lanes that were full.

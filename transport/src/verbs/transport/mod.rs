@@ -29,6 +29,7 @@
 //! | `labels` | the flow label of each lane |
 //! | `memory` | slots in registered memory (`unsafe`) |
 //! | [`word`] | immediates |
+//! | `registry` | callers' memory that the device may read |
 //! | `queue` | what waits for a peer, and in what order it may leave |
 //! | `outbox`, `inbox` | the slots of a lane on the side that sends, and on the one that receives |
 //! | `lane` | a queue pair and its requests |
@@ -58,11 +59,13 @@ mod outbox;
 mod peer;
 mod problem;
 mod queue;
+mod registry;
 mod replace;
 mod setup;
 pub mod word;
 
 use std::os::fd::AsFd;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,8 +78,8 @@ use crate::poll_set::emptied;
 use crate::proto::Random;
 use crate::share::{self, AssignFlows, Cut};
 use crate::verbs::{
-    Completion, CompletionQueue, Context, DeviceEvent, EventChannel, EventOn, PortNumber,
-    QueuePairFault,
+    Completion, CompletionQueue, Context, DeviceEvent, EventChannel, EventOn, MemoryRegionError,
+    PortNumber, QueuePairFault,
 };
 use crate::{Activity, Transport, TransportError};
 
@@ -86,11 +89,13 @@ pub use life::GenerationError;
 pub use options::{MAX_LANES, MAX_SLOTS, Spread, UnknownSpread, VerbsOptionError, VerbsOptions};
 pub use outbox::SlotError;
 pub use problem::{LaneDeath, LaneName, Operation, VerbsProblem};
+pub use registry::Registration;
 pub use setup::{VerbsPeer, VerbsSetup, VerbsSetupError};
 
 use lane::{Maker, RequestId};
 use peer::Peer;
 use queue::Segment;
+use registry::Registry;
 
 /// How often lanes, letters and the device's events are looked at.
 const TICK: Nanos = Nanos::millis(10);
@@ -126,6 +131,7 @@ struct Shared {
     /// When letters without an answer are said again, and whether any was.
     remind: Nanos,
     reminded: bool,
+    registry: Registry,
 }
 
 /// Queue pairs to any number of peers.
@@ -371,6 +377,11 @@ impl VerbsTransport {
         }
     }
 
+    /// Tells the table of loans that have ended; whether there were any.
+    fn settle(&mut self, table: &mut FlowTable) -> bool {
+        self.peers.iter_mut().fold(false, |any, peer| peer.settle(table) || any)
+    }
+
     fn step(&mut self, table: &mut FlowTable) -> Result<Activity, TransportError> {
         self.advance();
         let expected = |peers: &[Peer], table: &FlowTable| -> u32 {
@@ -378,10 +389,11 @@ impl VerbsTransport {
         };
         let before = expected(&self.peers, table);
         let received = self.receive(table)?;
+        self.settle(table);
         let placed = self.look(table)?;
         let mut sent = false;
         for peer in &mut self.peers {
-            sent |= peer.send(table)?;
+            sent |= peer.send(table, &self.shared.registry)?;
         }
         let moved = received || placed || sent;
         // An operation may be complete, so that the next poll is far away.
@@ -390,6 +402,8 @@ impl VerbsTransport {
         if self.shared.now >= self.next_tick {
             self.tick(table)?;
         }
+        // A tick may have ended loans as well.
+        let moved = self.settle(table) || moved;
         Ok(if moved { Activity::Moved } else { Activity::Idle })
     }
 }
@@ -434,8 +448,19 @@ impl Transport for VerbsTransport {
         if table.changes() != self.changes || !self.arm() {
             return;
         }
-        let ill = self.peers.iter().any(Peer::is_ill);
+        let waits = |peer: &Peer| peer.is_ill() || (peer.left.is_some() && peer.has_loans());
+        let ill = self.peers.iter().any(waits);
         self.sleep(if ill { limit.min(TICK.into()) } else { limit });
+    }
+
+    unsafe fn register(
+        &mut self,
+        start: NonNull<u8>,
+        bytes: usize,
+    ) -> Result<Option<Registration>, MemoryRegionError> {
+        let domain = &self.shared.maker.domain;
+        // SAFETY: the contract is the same.
+        unsafe { self.shared.registry.register(domain, start, bytes) }.map(Some)
     }
 
     fn cancel(&mut self) {
