@@ -84,6 +84,8 @@ pub(crate) struct Lane {
     pub(crate) bytes: u64,
     /// Chunks, resends included.
     pub(crate) chunks: u64,
+    /// Chunks whose payload was not copied.
+    pub(crate) direct: u64,
     /// Chunks that were lost with a queue pair.
     pub(crate) resends: u64,
     /// Chunks taken from lanes that were full.
@@ -102,6 +104,7 @@ impl From<&VerbsCount> for Lane {
             label: count.label,
             bytes: count.bytes,
             chunks: count.chunks,
+            direct: count.direct,
             resends: count.resends,
             taken: count.taken,
             deaths: count.deaths,
@@ -132,8 +135,9 @@ pub(crate) fn table_end(lanes: &[Lane]) -> String {
         let sum = |field: fn(&Lane) -> u64| lanes.iter().map(field).sum::<u64>();
         let _ = writeln!(
             text,
-            ", max_over_mean {:.3}, taken {}, deaths {}, replaced {}, resent {}",
+            ", max_over_mean {:.3}, not copied {}, taken {}, deaths {}, replaced {}, resent {}",
             max_over_mean(lanes),
+            sum(|lane| lane.direct),
             sum(|lane| lane.taken),
             sum(|lane| lane.deaths),
             sum(|lane| lane.replacements),
@@ -155,6 +159,7 @@ mod tests {
             label: 16 + u32::from(number),
             bytes,
             chunks: bytes / 10,
+            direct: bytes / 100,
             resends: 2 * deaths,
             taken: 0,
             deaths,
@@ -164,7 +169,7 @@ mod tests {
         assert_eq!(
             table_end(&lanes),
             "# Lanes of rank 0 to rank 1 (label: bytes) 0x10: 300 0x11: 100, max_over_mean 1.500, \
-             taken 0, deaths 1, replaced 1, resent 2\n"
+             not copied 4, taken 0, deaths 1, replaced 1, resent 2\n"
         );
     }
 }

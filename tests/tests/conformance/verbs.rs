@@ -22,7 +22,7 @@ use onepath_transport::verbs::transport::Spread;
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Cases of all worlds together, if nothing is said.
-const CASES: usize = 300;
+const CASES: usize = 400;
 
 /// Bytes of a buffer from which a case is large: more chunks than there are lanes.
 const LARGE: usize = 64 << 10;
@@ -32,8 +32,12 @@ const RANKS: [usize; 4] = [2, 3, 4, 5];
 
 type Adjust = fn(Builder, Rank) -> Builder;
 
+/// The way whose buffers are registered, so that nothing is copied before it is sent.
+const REGISTERED: &str = "registered";
+
 /// Ways to spread a flow over queue pairs.
-const WAYS: [(&str, Adjust); 3] = [
+const WAYS: [(&str, Adjust); 4] = [
+    (REGISTERED, |b, _| with(b, Spread::Split)),
     ("split", |b, _| with(b, Spread::Split)),
     ("ecmp", |b, _| with(b, Spread::Ecmp)),
     ("spray", |b, _| with(b, Spread::Spray)),
@@ -125,11 +129,18 @@ fn run_world((name, adjust): (&str, Adjust), ranks: usize, cases: &[Case], seed:
             let pools = Pools::new(ranks, longest + MAX_OFFSET, seed);
             for case in by_type(data_type) {
                 seat.note(format_args!("{case}"));
-                if let Err(error) = case.run(&seat.communicator, &pools) {
+                let result = if name == REGISTERED {
+                    case.run_registered(&seat.communicator, &pools)
+                } else {
+                    case.run(&seat.communicator, &pools)
+                };
+                if let Err(error) = result {
                     panic!("{name}: {error}");
                 }
             }
         }
+        let direct: u64 = seat.communicator.verbs_counts().iter().map(|lane| lane.direct).sum();
+        assert_eq!(direct > 0, name == REGISTERED, "{name}: {direct} chunks were not copied");
     });
 }
 
@@ -138,7 +149,7 @@ fn run_world((name, adjust): (&str, Adjust), ranks: usize, cases: &[Case], seed:
 fn parts_and_survivors_have_queue_pairs_of_their_own() {
     use onepath_collectives::ReduceOp;
 
-    World::new("parts", 4, TransportKind::Verbs).within(LIMIT).adjusted(WAYS[0].1).run(|seat| {
+    World::new("parts", 4, TransportKind::Verbs).within(LIMIT).adjusted(WAYS[1].1).run(|seat| {
         let rank = seat.communicator.rank().number();
         let part = seat.communicator.split(Some(rank % 2), rank).expect("split").expect("a part");
         let mut one = [1_u64; 1_000];
