@@ -143,7 +143,10 @@ fn other_collectives_allocate_nothing_in_the_steady_state() {
 fn calls_over_verbs_allocate_nothing_in_the_steady_state() {
     // Emulated ranks share a processor: an acknowledgement may take long, and spinning costs.
     let options = VerbsOptions { ack_timeout: 18, ..VerbsOptions::default() };
-    let adjust = |builder: Builder| builder.verbs(options.clone()).waiting(Waiting::Sleep);
+    let adjust = |builder: Builder| {
+        let builder = builder.transport(TransportKind::Verbs).verbs(options.clone());
+        builder.waiting(Waiting::Sleep)
+    };
     adjusted_world(adjust, |communicator| {
         let registered = |count| communicator.register(vec![1_i64; count]).expect("lockable");
         let (mut long, mut other) = (vec![1_i64; 2 * COUNT], vec![0_i64; 2 * COUNT]);

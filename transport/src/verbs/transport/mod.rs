@@ -13,6 +13,9 @@
 //!
 //! - **Completion.** A send is complete when it is copied: the staging slot is kept until its
 //!   credit comes, and whatever must be sent again is sent from there.
+//! - **Registered memory** is not copied: a payload that lies in it is read by the device from
+//!   where it is, behind a header in the staging slot. Such a send is complete when its request
+//!   is: the peer's device has it all and the own one has let go. See below.
 //! - **Assignment.** Chunk after chunk of a flow goes to the lanes in turn, so that each carries
 //!   the same bytes within one chunk; with paths and an assigner, as that says. A lane that has
 //!   run dry takes chunks of one that is full ([`crate::tcp::pinned::Sharing`]). [`Spread`] has
@@ -38,6 +41,30 @@
 //! | [`letter`], `control` | what is said about that, and the connection for it |
 //! | `problem` | what can go wrong |
 //! | `counters` | what went over each lane |
+//!
+//! # Sending from a caller's memory
+//!
+//! A slot is **lent** from the post of such a request until the device will not read the memory any
+//! more and nothing will be sent from it again. Then the table is told that the chunk is sent:
+//!
+//! - The request has completed: the peer's device has acknowledged it, so the peer will count it
+//!   among the messages that arrived, whatever becomes of the queue pair. A credit does not end a
+//!   loan, although it says as much: the own device may still repeat packets whose acknowledgement
+//!   was lost, and would find the registration gone.
+//! - The queue pair has ended, all its completions seen, and the peer says that it had arrived. If
+//!   it had not, the chunk stays lent and is sent again from the same memory.
+//! - The peer has left, so nobody acknowledges any more: its queue pairs are closed and drained.
+//!   As with a copy, the end of a send says that the memory may be used, not that all was read.
+//! - `cancel` closes, drains and destroys every queue pair before it returns.
+//!
+//! **Overwriting.** A later receive of the same operation may write what a chunk was sent from. It
+//! is gated on that send, or it cannot arrive before the peer has used the chunk, since its bytes
+//! were computed from it (`onepath_collectives::algorithm`). With a gate nothing is written while
+//! the slot is lent. Without one, the slot may be lent still, when the completion is late; but the
+//! peer has placed the chunk, so it is among those that arrived and is never sent again. What the
+//! device may read then are repeats of packets that the peer's device has, and drops by their
+//! numbers. So no byte that was changed is ever used. Pinned TCP, which sends again from the
+//! caller's memory as well, rests on the same.
 //!
 //! A stranger has no part in this: addresses and keys are exchanged over authenticated connections
 //! of the session alone, and a queue pair takes packets of the one that it was connected to.
