@@ -137,7 +137,7 @@ fn other_collectives_allocate_nothing_in_the_steady_state() {
     }
 }
 
-/// Copied and from registered memory. `tests/rxe/verbs/conformance` runs it where there are devices.
+/// Copied and from registered memory. `tests/rxe/verbs/conformance` runs it where devices are.
 #[test]
 #[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
 fn calls_over_verbs_allocate_nothing_in_the_steady_state() {
