@@ -41,8 +41,8 @@ pub enum RegisterError {
 ///   the memory is kept as well. It is deregistered when it is dropped, on any thread, before or
 ///   after the communicator. A call in flight borrows it, so it cannot be dropped meanwhile.
 /// - **Aliasing.** The device only reads, and only for calls, whose borrow keeps others from
-///   writing. A call ends when the device has let go of the memory and the receiver's device has what was
-///   sent.
+///   writing. A call ends when the device has let go of the memory and the receiver's device has
+///   what was sent.
 /// - **Elsewhere** it is an ordinary buffer: over other transports, and to other communicators,
 ///   also those made from this one by `split` or `shrink`.
 ///
