@@ -146,7 +146,7 @@ impl End {
             && let Some(slot) = self.lanes[at].out.take(order(self.next), 1)
         {
             // Two of three chunks are of registered memory.
-            if self.next % 3 == 0 {
+            if self.next.is_multiple_of(3) {
                 self.returned[self.next] = true;
             } else {
                 self.lanes[at].out.lend(slot);
@@ -249,7 +249,7 @@ fn deliver(ends: &mut [End; 2], from: usize, at: usize, random: &mut Random) {
         return;
     }
     ends[from].lanes[at].wire.pop_front();
-    if matches!(message.what, What::Data { .. }) && message.chunk % 3 != 0 {
+    if matches!(message.what, What::Data { .. }) && !message.chunk.is_multiple_of(3) {
         let returned = ends[from].returned[message.chunk];
         assert!(!returned, "chunk {} is read from memory that was given back", message.chunk);
     }

@@ -406,7 +406,7 @@ impl VerbsTransport {
 
     /// Tells the table of loans that have ended; whether there were any.
     fn settle(&mut self, table: &mut FlowTable) -> bool {
-        self.peers.iter_mut().fold(false, |any, peer| peer.settle(table) || any)
+        self.peers.iter_mut().filter_map(|peer| peer.settle(table).then_some(())).count() > 0
     }
 
     fn step(&mut self, table: &mut FlowTable) -> Result<Activity, TransportError> {
