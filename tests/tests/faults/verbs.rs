@@ -99,7 +99,7 @@ fn element(rank: usize, round: usize, at: usize) -> u32 {
 /// One all-reduce whose data no other round has, checked. Sums that wrap are not idempotent: what
 /// is combined twice or not at all is seen.
 fn round(communicator: &Communicator, number: usize) -> Result<(), CollectiveError> {
-    round_in(&mut [0; ELEMENTS], communicator, number)
+    round_in(&mut vec![0; ELEMENTS], communicator, number)
 }
 
 /// As `round`, in memory that each round writes anew.
