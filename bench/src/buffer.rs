@@ -2,14 +2,22 @@
 
 use std::ops::{Deref, DerefMut};
 
+use onepath_collectives::{Communicator, Element, RegisterError, RegisteredBuffer};
+
 const PAGE_BYTES: usize = 4096;
 
 /// Elements on the heap, the first one at the beginning of a page.
 #[derive(Debug)]
 pub(crate) struct Buffer<T> {
-    store: Vec<T>,
+    store: Store<T>,
     start: usize,
     length: usize,
+}
+
+#[derive(Debug)]
+enum Store<T> {
+    Plain(Vec<T>),
+    Registered(RegisteredBuffer<T>),
 }
 
 impl<T: Copy> Buffer<T> {
@@ -19,7 +27,18 @@ impl<T: Copy> Buffer<T> {
         let store = vec![value; length + page];
         // An element's size divides a page, so that the offset is there; else 0 is still right.
         let start = Some(store.as_ptr().align_offset(PAGE_BYTES)).filter(|&at| at <= page);
-        Self { store, start: start.unwrap_or(0), length }
+        Self { store: Store::Plain(store), start: start.unwrap_or(0), length }
+    }
+}
+
+impl<T: Element> Buffer<T> {
+    /// The same memory, which the communicator's device may read.
+    pub(crate) fn registered(self, communicator: &Communicator) -> Result<Self, RegisterError> {
+        let store = match self.store {
+            Store::Plain(store) => Store::Registered(communicator.register(store)?),
+            Store::Registered(_) => self.store,
+        };
+        Ok(Self { store, ..self })
     }
 }
 
@@ -27,13 +46,21 @@ impl<T> Deref for Buffer<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        &self.store[self.start..self.start + self.length]
+        let all: &[T] = match &self.store {
+            Store::Plain(store) => store,
+            Store::Registered(store) => store,
+        };
+        &all[self.start..self.start + self.length]
     }
 }
 
 impl<T> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.store[self.start..self.start + self.length]
+        let all: &mut [T] = match &mut self.store {
+            Store::Plain(store) => store,
+            Store::Registered(store) => store,
+        };
+        &mut all[self.start..self.start + self.length]
     }
 }
 

@@ -1,6 +1,6 @@
 //! One call with its buffers: checked once, then made many times.
 
-use onepath_collectives::{CollectiveError, Communicator};
+use onepath_collectives::{CollectiveError, Communicator, RegisterError};
 
 use crate::buffer::Buffer;
 use crate::collective::{Collective, Place, next, previous};
@@ -35,6 +35,13 @@ impl<T: Value> Trial<T> {
             input: Buffer::filled(input, zero),
             output: Buffer::filled(output, zero),
         }
+    }
+
+    /// The same, with buffers that the communicator's device may read.
+    pub(crate) fn registered(self, communicator: &Communicator) -> Result<Self, RegisterError> {
+        let input = self.input.registered(communicator)?;
+        let output = self.output.registered(communicator)?;
+        Ok(Self { input, output, ..self })
     }
 
     /// Whether it moves no data.

@@ -172,6 +172,8 @@ pub(crate) struct Lane {
     pub(crate) chunks: u64,
     /// Packets of these, as foretold by the path MTU.
     pub(crate) packets: u64,
+    /// Chunks whose payload was not copied.
+    pub(crate) direct: u64,
     /// Chunks that were lost with a queue pair.
     pub(crate) resends: u64,
     /// Chunks taken from lanes that were full.
@@ -192,6 +194,7 @@ impl From<&VerbsCount> for Lane {
             bytes: count.bytes,
             chunks: count.chunks,
             packets: count.packets,
+            direct: count.direct,
             resends: count.resends,
             taken: count.taken,
             deaths: count.deaths,
@@ -222,11 +225,12 @@ pub(crate) fn table_end(lanes: &[Lane]) -> String {
         let sum = |field: fn(&Lane) -> u64| lanes.iter().map(field).sum::<u64>();
         let _ = writeln!(
             text,
-            ", max_over_mean {:.3}, chunks {}, packets {}, taken {}, deaths {}, replaced {}, \
-             resent {}",
+            ", max_over_mean {:.3}, chunks {}, packets {}, not copied {}, taken {}, deaths {}, \
+             replaced {}, resent {}",
             max_over_mean(lanes),
             sum(|lane| lane.chunks),
             sum(|lane| lane.packets),
+            sum(|lane| lane.direct),
             sum(|lane| lane.taken),
             sum(|lane| lane.deaths),
             sum(|lane| lane.replacements),
@@ -250,6 +254,7 @@ mod tests {
             bytes,
             chunks: bytes / 10,
             packets: bytes / 5,
+            direct: bytes / 100,
             resends: 2 * deaths,
             taken: 0,
             deaths,
@@ -259,7 +264,7 @@ mod tests {
         assert_eq!(
             table_end(&lanes),
             "# Lanes of rank 0 to rank 1 (label: bytes) 0x10: 300 0x11: 100, max_over_mean 1.500, \
-             chunks 40, packets 80, taken 0, deaths 1, replaced 1, resent 2\n"
+             chunks 40, packets 80, not copied 4, taken 0, deaths 1, replaced 1, resent 2\n"
         );
     }
 

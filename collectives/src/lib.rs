@@ -32,7 +32,9 @@ pub mod types;
 
 pub use algorithm::Algorithm;
 pub use communicator::{BuildError, Builder, Communicator, Handle, Scope};
-pub use communicator::{ShrinkError, SplitError, TransportKind, TuningSource};
+pub use communicator::{
+    RegisterError, RegisteredBuffer, ShrinkError, SplitError, TransportKind, TuningSource,
+};
 pub use error::{ArgumentError, CollectiveError};
 pub use types::{DataType, Element, ReduceOp};
 

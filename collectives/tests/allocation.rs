@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onepath_collectives::algorithm::{Class, supports};
-use onepath_collectives::communicator::{FindPaths, Pinning};
+use onepath_collectives::communicator::{FindPaths, Pinning, Waiting};
 use onepath_collectives::{
     Algorithm, Builder, CollectiveError, Communicator, ReduceOp, TransportKind, TuningSource,
 };
@@ -17,6 +17,7 @@ use onepath_topology::fabric::LeafId;
 use onepath_topology::{Rank, WorldSize};
 use onepath_transport::share::AssignFlows;
 use onepath_transport::tcp::pinned::{PeerPaths, SchemeAssigner};
+use onepath_transport::verbs::transport::{VerbsCount, VerbsOptions};
 
 const RANKS: usize = 2;
 
@@ -134,6 +135,44 @@ fn other_collectives_allocate_nothing_in_the_steady_state() {
             assert_eq!(allocations(ROUNDS, &mut all), 0, "{transport}");
         });
     }
+}
+
+/// Copied and from registered memory. `tests/rxe/verbs/conformance` runs it where devices are.
+#[test]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
+fn calls_over_verbs_allocate_nothing_in_the_steady_state() {
+    // Emulated ranks share a processor: an acknowledgement may take long, and spinning costs.
+    let options = VerbsOptions { ack_timeout: 18, ..VerbsOptions::default() };
+    let adjust = |builder: Builder| {
+        let builder = builder.transport(TransportKind::Verbs).verbs(options.clone());
+        builder.waiting(Waiting::Sleep)
+    };
+    adjusted_world(adjust, |communicator| {
+        let registered = |count| communicator.register(vec![1_i64; count]).expect("lockable");
+        let (mut long, mut other) = (vec![1_i64; 2 * COUNT], vec![0_i64; 2 * COUNT]);
+        let (mut fast, mut faster) = (registered(2 * COUNT), registered(2 * COUNT));
+        let (mut large, mut larger) = (vec![1_i64; 20_011], registered(20_011));
+        let mut all = || {
+            every_collective(communicator, &mut long, &mut other)?;
+            every_collective(communicator, &mut fast, &mut faster)?;
+            for algorithm in Algorithm::ALL {
+                communicator.set_algorithm(Some(algorithm));
+                for count in [1, 1_000, 20_011] {
+                    communicator.all_reduce(&mut large[..count], ReduceOp::Max)?;
+                    communicator.all_reduce(&mut larger[..count], ReduceOp::Max)?;
+                }
+            }
+            Ok(())
+        };
+        assert!(allocations(1, &mut all) > 0, "the allocator does not count");
+        allocations(4, &mut all);
+        assert_eq!(allocations(ROUNDS, &mut all), 0);
+        let counts = communicator.verbs_counts();
+        let sum = |field: fn(&VerbsCount) -> u64| counts.iter().map(field).sum::<u64>();
+        let (direct, chunks) = (sum(|lane| lane.direct), sum(|lane| lane.chunks));
+        println!("{direct} of {chunks} chunks were not copied");
+        assert!(direct > 0 && direct < chunks, "{direct} of {chunks} chunks were not copied");
+    });
 }
 
 /// Elements of each rank, in buffers for two ranks.

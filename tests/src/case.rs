@@ -1,9 +1,12 @@
 //! One call with its arguments: made on a communicator, and its result checked.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
 use onepath_collectives::algorithm::Class;
-use onepath_collectives::{Algorithm, CollectiveError, Communicator, DataType, ReduceOp};
+use onepath_collectives::{
+    Algorithm, CollectiveError, Communicator, DataType, ReduceOp, RegisteredBuffer,
+};
 use onepath_topology::Rank;
 
 use crate::oracle::{Pool, Pools, Sample, hash};
@@ -104,10 +107,31 @@ pub const fn is_segmented(class: Class) -> bool {
 impl Case {
     /// Makes the call and checks the result.
     pub fn run(&self, communicator: &Communicator, pools: &Pools) -> Result<(), CaseError> {
+        self.run_on(communicator, pools, false)
+    }
+
+    /// As [`run`](Self::run), on buffers that are registered with the communicator.
+    ///
+    /// # Panics
+    /// When they cannot be.
+    pub fn run_registered(
+        &self,
+        communicator: &Communicator,
+        pools: &Pools,
+    ) -> Result<(), CaseError> {
+        self.run_on(communicator, pools, true)
+    }
+
+    fn run_on(
+        &self,
+        communicator: &Communicator,
+        pools: &Pools,
+        registered: bool,
+    ) -> Result<(), CaseError> {
         communicator.set_algorithm(self.algorithm);
         with_type!(self.data_type, T, {
             let pool = pools.get::<T>();
-            Bound::<T>::new(self, communicator, &pool).run()
+            Bound::<T> { registered, ..Bound::new(self, communicator, &pool) }.run()
         })
     }
 }
@@ -120,6 +144,7 @@ struct Bound<'a, T> {
     rank: usize,
     ranks: usize,
     offset: usize,
+    registered: bool,
 }
 
 impl<'a, T: Sample> Bound<'a, T> {
@@ -131,6 +156,7 @@ impl<'a, T: Sample> Bound<'a, T> {
             rank: communicator.rank().index(),
             ranks: communicator.world_size().get(),
             offset: (hash(case.number) % MAX_OFFSET as u64) as usize,
+            registered: false,
         }
     }
 
@@ -150,6 +176,20 @@ impl<'a, T: Sample> Bound<'a, T> {
         &self.pool.reduced(self.op())[self.offset + from..][..count]
     }
 
+    fn register(&self, memory: Vec<T>) -> RegisteredBuffer<T> {
+        self.communicator.register(memory).expect("the device takes it")
+    }
+
+    /// An input as the call is to have it.
+    fn given<'b>(&self, input: &'b [T]) -> Box<dyn Deref<Target = [T]> + 'b> {
+        if self.registered { Box::new(self.register(input.to_vec())) } else { Box::new(input) }
+    }
+
+    fn output(&self, count: usize) -> Output<T> {
+        let memory = vec![T::UNTOUCHED; count + 2 * GUARD];
+        Output(if self.registered { Box::new(self.register(memory)) } else { Box::new(memory) })
+    }
+
     fn run(&self) -> Result<(), CaseError> {
         match self.case.class {
             Class::AllReduce => self.all_reduce(),
@@ -165,12 +205,12 @@ impl<'a, T: Sample> Bound<'a, T> {
     fn all_reduce(&self) -> Result<(), CaseError> {
         let count = self.case.count;
         let input = self.input(self.rank, 0, count);
-        let mut output = Output::new(count);
+        let mut output = self.output(count);
         self.called(if self.case.in_place {
             output.own().copy_from_slice(input);
             self.communicator.all_reduce(output.own(), self.op())
         } else {
-            self.communicator.all_reduce_into(input, output.own(), self.op())
+            self.communicator.all_reduce_into(&self.given(input), output.own(), self.op())
         })?;
         self.check(&mut output, 0, self.reduced(0, count))
     }
@@ -180,25 +220,25 @@ impl<'a, T: Sample> Bound<'a, T> {
         let input = self.input(self.rank, 0, count * self.ranks);
         let right = self.reduced(self.rank * count, count);
         if self.case.in_place {
-            let mut output = Output::new(input.len());
+            let mut output = self.output(input.len());
             output.own().copy_from_slice(input);
             self.called(self.communicator.reduce_scatter_in_place(output.own(), self.op()))?;
             return self.check(&mut output, self.rank * count, right);
         }
-        let mut output = Output::new(count);
-        self.called(self.communicator.reduce_scatter(input, output.own(), self.op()))?;
+        let mut output = self.output(count);
+        self.called(self.communicator.reduce_scatter(&self.given(input), output.own(), self.op()))?;
         self.check(&mut output, 0, right)
     }
 
     fn all_gather(&self) -> Result<(), CaseError> {
         let count = self.case.count;
         let input = self.input(self.rank, 0, count);
-        let mut output = Output::new(count * self.ranks);
+        let mut output = self.output(count * self.ranks);
         self.called(if self.case.in_place {
             output.own()[self.rank * count..][..count].copy_from_slice(input);
             self.communicator.all_gather_in_place(output.own())
         } else {
-            self.communicator.all_gather(input, output.own())
+            self.communicator.all_gather(&self.given(input), output.own())
         })?;
         (0..self.ranks)
             .try_for_each(|rank| self.check(&mut output, rank * count, self.input(rank, 0, count)))
@@ -206,7 +246,7 @@ impl<'a, T: Sample> Bound<'a, T> {
 
     fn broadcast(&self) -> Result<(), CaseError> {
         let (count, root) = (self.case.count, self.root());
-        let mut output = Output::new(count);
+        let mut output = self.output(count);
         let right = self.input(root.index(), 0, count);
         let is_root = self.rank == root.index();
         self.called(if self.case.in_place {
@@ -216,7 +256,7 @@ impl<'a, T: Sample> Bound<'a, T> {
             self.communicator.broadcast(output.own(), root)
         } else {
             let input = if is_root { right } else { &[] };
-            self.communicator.broadcast_into(input, output.own(), root)
+            self.communicator.broadcast_into(&self.given(input), output.own(), root)
         })?;
         self.check(&mut output, 0, right)
     }
@@ -227,12 +267,12 @@ impl<'a, T: Sample> Bound<'a, T> {
         let is_root = self.rank == root.index();
         // On the other ranks the output may be there or not.
         let given = is_root || self.case.in_place || self.case.number.is_multiple_of(2);
-        let mut output = Output::new(if given { count } else { 0 });
+        let mut output = self.output(if given { count } else { 0 });
         self.called(if self.case.in_place {
             output.own().copy_from_slice(input);
             self.communicator.reduce_in_place(output.own(), self.op(), root)
         } else {
-            self.communicator.reduce(input, output.own(), self.op(), root)
+            self.communicator.reduce(&self.given(input), output.own(), self.op(), root)
         })?;
         if is_root {
             self.check(&mut output, 0, self.reduced(0, count))
@@ -247,8 +287,8 @@ impl<'a, T: Sample> Bound<'a, T> {
     fn all_to_all(&self) -> Result<(), CaseError> {
         let count = self.case.count;
         let input = self.input(self.rank, 0, count * self.ranks);
-        let mut output = Output::new(input.len());
-        self.called(self.communicator.all_to_all(input, output.own()))?;
+        let mut output = self.output(input.len());
+        self.called(self.communicator.all_to_all(&self.given(input), output.own()))?;
         (0..self.ranks).try_for_each(|rank| {
             let right = self.input(rank, self.rank * count, count);
             self.check(&mut output, rank * count, right)
@@ -288,13 +328,9 @@ impl<'a, T: Sample> Bound<'a, T> {
 }
 
 /// An output with elements around it that nobody may write.
-struct Output<T>(Vec<T>);
+struct Output<T>(Box<dyn DerefMut<Target = [T]>>);
 
 impl<T: Sample> Output<T> {
-    fn new(count: usize) -> Self {
-        Self(vec![T::UNTOUCHED; count + 2 * GUARD])
-    }
-
     fn own(&mut self) -> &mut [T] {
         let end = self.0.len() - GUARD;
         &mut self.0[GUARD..end]

@@ -37,6 +37,7 @@ pub mod verbs;
 pub mod wire;
 
 use std::io;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 use onepath_topology::Rank;
@@ -44,7 +45,8 @@ use onepath_topology::Rank;
 use flow::{FlowTable, MatchError, Slot};
 use plan::Plan;
 use proto::ConnectionError;
-use verbs::transport::VerbsProblem;
+use verbs::MemoryRegionError;
+use verbs::transport::{Registration, VerbsProblem};
 use wire::WireError;
 
 /// Whether a poll moved anything.
@@ -159,6 +161,23 @@ pub trait Transport: Send + sealed::Sealed {
     /// more. For a transport that does not learn that by itself. May be said again and again.
     fn peer_left(&mut self, peer: Rank, table: &mut FlowTable) {
         let _ = (peer, table);
+    }
+
+    /// Lets a device read a caller's memory, so that what is sent from there need not be copied.
+    /// Nothing where there is no such device: everything works the same. The registration ends when
+    /// the result is dropped, which no posted operation may outlast that sends from this memory.
+    ///
+    /// Memory of another device (dmabuf) would be one more function of this kind.
+    ///
+    /// # Safety
+    /// The memory stays allocated at its address until the result is dropped.
+    unsafe fn register(
+        &mut self,
+        start: NonNull<u8>,
+        bytes: usize,
+    ) -> Result<Option<Registration>, MemoryRegionError> {
+        let _ = (start, bytes);
+        Ok(None)
     }
 
     /// Gives up all operations: no memory of a posted operation is touched afterwards, connections

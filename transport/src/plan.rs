@@ -61,7 +61,8 @@ pub struct FlowTag(pub u32);
 pub struct After {
     /// Index in [`Plan::receives`]: those bytes have been placed (and combined).
     pub receive: Option<u32>,
-    /// Index in [`Plan::sends`]: those bytes have left and their memory may be written again.
+    /// Index in [`Plan::sends`]: those bytes have left and their memory may be written again. That
+    /// is when they were copied, or, where they are not, when nobody will read them any more.
     pub send: Option<u32>,
 }
 

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use onepath_collectives::CollectiveError;
 use onepath_collectives::communicator::BuildError;
+use onepath_collectives::{CollectiveError, RegisterError};
 use onepath_topology::Rank;
 
 use crate::limits::LimitError;
@@ -22,6 +22,14 @@ pub(crate) enum WorkError {
         rank: Rank,
         /// What happened.
         cause: CollectiveError,
+    },
+    /// A buffer could not be registered.
+    #[error("rank {rank}: --register: {cause}")]
+    Register {
+        /// The rank that tells.
+        rank: Rank,
+        /// What happened.
+        cause: RegisterError,
     },
     /// A limit could not be measured.
     #[error("rank {rank}: {cause}")]
@@ -68,6 +76,12 @@ pub(crate) trait AtRank<R> {
 impl<R> AtRank<R> for Result<R, CollectiveError> {
     fn at(self, rank: Rank) -> Result<R, WorkError> {
         self.map_err(|cause| WorkError::Collective { rank, cause })
+    }
+}
+
+impl<R> AtRank<R> for Result<R, RegisterError> {
+    fn at(self, rank: Rank) -> Result<R, WorkError> {
+        self.map_err(|cause| WorkError::Register { rank, cause })
     }
 }
 

@@ -75,6 +75,9 @@ impl Run<'_> {
         let pattern = self.pattern(collective, count);
         for &place in &self.job.places {
             let mut trial = Trial::<T>::new(pattern, place, self.job.channels);
+            if self.job.register {
+                trial = trial.registered(self.communicator).at(self.rank)?;
+            }
             let mut wrong = self.verify(&mut trial, place, &mut tales)?;
             trial.settle();
             // The limit stands beside the last placement, which is in place.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `calls` | blocking collectives |
 //! | `scope` | several calls in flight |
+//! | `registered` | buffers that an RDMA device reads |
 //! | `lent` | the caller's borrow while its memory is in use |
 //! | `owned` | memory that a call owns while it is in flight |
 //! | `builder`, `build_error` | what is said before joining |
@@ -24,6 +25,7 @@ mod join;
 mod lent;
 pub(crate) mod owned;
 mod paths;
+mod registered;
 mod regroup;
 mod roce_paths;
 mod scope;
@@ -54,6 +56,7 @@ pub use crate::engine::Waiting;
 pub use build_error::BuildError;
 pub use builder::{Builder, TransportKind, TuningSource};
 pub use paths::{FindPaths, MAX_PATHS, Pinning};
+pub use registered::{RegisterError, RegisteredBuffer};
 pub use regroup::{ShrinkError, SplitError};
 pub use roce_paths::{NotRoce, RocePathSource, RocePaths};
 pub use scope::{Handle, Scope};

@@ -18,16 +18,19 @@ mod scratch;
 mod watch;
 
 use std::path::PathBuf;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 use onepath_topology::{Nanos, Rank, WorldSize};
 use onepath_transport::flow::{FlowTable, MatchError, Memory, PostError, Posting, Slot};
 use onepath_transport::proto::ConnectionError;
+use onepath_transport::verbs::transport::Registration;
 use onepath_transport::wire::OperationId;
 use onepath_transport::{Activity, Transport, TransportError};
 
 use crate::algorithm::{self, Algorithm, Call};
 use crate::call::{CallDescription, CallMismatch};
+use crate::communicator::RegisterError;
 use crate::error::{ArgumentError, CollectiveError};
 use crate::recorder::Recorder;
 use crate::reduce;
@@ -197,6 +200,22 @@ impl Engine {
         self.transport.post(&self.table, slot);
         self.publish();
         Ok(Ticket { slot, call, number, resolution })
+    }
+
+    /// Lets the transport's device read a caller's memory, if it has one.
+    ///
+    /// # Safety
+    /// As `Transport::register`.
+    pub(crate) unsafe fn register(
+        &mut self,
+        start: NonNull<u8>,
+        bytes: usize,
+    ) -> Result<Option<Registration>, RegisterError> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone().into());
+        }
+        // SAFETY: the contract is the same.
+        Ok(unsafe { self.transport.register(start, bytes) }?)
     }
 
     fn number(&self, request: &Request) -> (OperationId, u64) {

@@ -35,8 +35,12 @@ const RANKS: [usize; 4] = [2, 3, 4, 5];
 
 type Adjust = fn(Builder, Rank) -> Builder;
 
+/// The way whose buffers are registered, so that nothing is copied before it is sent.
+const REGISTERED: &str = "registered";
+
 /// Ways to spread a flow over queue pairs.
-const WAYS: [(&str, Adjust); 3] = [
+const WAYS: [(&str, Adjust); 4] = [
+    (REGISTERED, |b, _| with(b, Spread::Split)),
     ("split", |b, _| with(b, Spread::Split)),
     ("ecmp", |b, _| with(b, Spread::Ecmp)),
     ("spray", |b, _| with(b, Spread::Spray)),
@@ -120,7 +124,7 @@ fn choose(cases: Vec<Case>, (part, parts): (usize, usize), most: Option<usize>) 
     let rest = small().filter(|case| !chosen.contains(case));
     let mut all = chosen.clone();
     all.extend(rest);
-    all.truncate(most);
+    all.truncate(most.max(chosen.len()));
     all
 }
 
@@ -202,11 +206,18 @@ fn run_world((name, adjust): (&str, Adjust), ranks: usize, cases: &[Case], seed:
             let pools = Pools::new(ranks, longest + MAX_OFFSET, seed);
             for case in by_type(data_type) {
                 seat.note(format_args!("{case}"));
-                if let Err(error) = case.run(&seat.communicator, &pools) {
+                let result = if name == REGISTERED {
+                    case.run_registered(&seat.communicator, &pools)
+                } else {
+                    case.run(&seat.communicator, &pools)
+                };
+                if let Err(error) = result {
                     panic!("{name}: {error}");
                 }
             }
         }
+        let direct: u64 = seat.communicator.verbs_counts().iter().map(|lane| lane.direct).sum();
+        assert_eq!(direct > 0, name == REGISTERED, "{name}: {direct} chunks were not copied");
     });
 }
 
@@ -215,7 +226,7 @@ fn run_world((name, adjust): (&str, Adjust), ranks: usize, cases: &[Case], seed:
 fn parts_and_survivors_have_queue_pairs_of_their_own() {
     use onepath_collectives::ReduceOp;
 
-    World::new("parts", 4, TransportKind::Verbs).within(LIMIT).adjusted(WAYS[0].1).run(|seat| {
+    World::new("parts", 4, TransportKind::Verbs).within(LIMIT).adjusted(WAYS[1].1).run(|seat| {
         let rank = seat.communicator.rank().number();
         let part = seat.communicator.split(Some(rank % 2), rank).expect("split").expect("a part");
         let mut one = [1_u64; 1_000];

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use onepath_collectives::bootstrap::JobSecret;
 use onepath_collectives::communicator::{BuildError, Builder, TransportKind};
-use onepath_collectives::{Algorithm, CollectiveError, Communicator, ReduceOp};
+use onepath_collectives::{Algorithm, CollectiveError, Communicator, ReduceOp, RegisteredBuffer};
 use onepath_tests::verbs::{options, over};
 use onepath_tests::world::{World, exclusive, free_port};
 use onepath_topology::Rank;
@@ -98,10 +98,19 @@ fn element(rank: usize, round: usize, at: usize) -> u32 {
 
 /// One all-reduce whose data no other round has, checked. Sums that wrap are not idempotent: what
 /// is combined twice or not at all is seen.
-fn round(communicator: &Communicator, round: usize) -> Result<(), CollectiveError> {
+fn round(communicator: &Communicator, number: usize) -> Result<(), CollectiveError> {
+    round_in(&mut vec![0; ELEMENTS], communicator, number)
+}
+
+/// As `round`, in memory that each round writes anew.
+fn round_in(
+    sum: &mut [u32],
+    communicator: &Communicator,
+    round: usize,
+) -> Result<(), CollectiveError> {
     let rank = communicator.rank().index();
-    let mut sum: Vec<u32> = (0..ELEMENTS).map(|at| element(rank, round, at)).collect();
-    communicator.all_reduce(&mut sum, ReduceOp::Sum)?;
+    sum.iter_mut().enumerate().for_each(|(at, to)| *to = element(rank, round, at));
+    communicator.all_reduce(sum, ReduceOp::Sum)?;
     for (at, &found) in sum.iter().enumerate() {
         let right = (0..RANKS).fold(0, |sum: u32, r| sum.wrapping_add(element(r, round, at)));
         assert_eq!(found, right, "rank {rank}, round {round}, element {at}");
@@ -124,18 +133,50 @@ fn add(all: &[[u64; 3]]) -> [u64; 3] {
 #[test]
 #[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
 fn a_spine_that_swallows_packets_costs_queue_pairs_and_no_data() {
+    let direct = swallow_packets("black hole", |_, memory| Memory::Plain(memory));
+    assert_eq!(direct, 0);
+}
+
+#[test]
+#[ignore = "needs RDMA devices: tests/run --only rxe-tests"]
+fn a_spine_that_swallows_packets_of_registered_memory_costs_no_data_either() {
+    let direct = swallow_packets("black hole, registered", |communicator, memory| {
+        Memory::Registered(communicator.register(memory).expect("the device takes it"))
+    });
+    assert!(direct > 0, "everything was copied");
+}
+
+/// Memory that the rounds of a test have in common: each overwrites what the last one sent from.
+enum Memory {
+    Plain(Vec<u32>),
+    Registered(RegisteredBuffer<u32>),
+}
+
+impl Memory {
+    fn elements(&mut self) -> &mut [u32] {
+        match self {
+            Self::Plain(memory) => memory,
+            Self::Registered(memory) => memory,
+        }
+    }
+}
+
+/// How many chunks were not copied.
+fn swallow_packets(name: &str, memory: fn(&Communicator, Vec<u32>) -> Memory) -> u64 {
     let _healed = Healed;
     let adjust = |builder, rank| over_both_spines(builder, rank, 16);
-    let counts = world("black hole", adjust).run(|seat| {
+    let counts = world(name, adjust).run(|seat| {
         let communicator = &seat.communicator;
         communicator.set_algorithm(Some(Algorithm::Ring));
+        let mut memory = memory(communicator, vec![0; ELEMENTS]);
+        let sum = memory.elements();
         let mut breaking = None;
         for number in 0..8 {
             seat.note(format_args!("round {number}"));
             if number == 3 && communicator.rank().index() == 0 {
                 breaking = Some(std::thread::spawn(|| fabric("black-hole 1")));
             }
-            round(communicator, number).expect("the other spine carries everything");
+            round_in(sum, communicator, number).expect("the other spine carries everything");
         }
         if let Some(breaking) = breaking {
             breaking.join().expect("the fabric breaks");
@@ -149,14 +190,17 @@ fn a_spine_that_swallows_packets_costs_queue_pairs_and_no_data() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(200));
-            round(communicator, number).expect("the other spine carries everything");
+            round_in(sum, communicator, number).expect("the other spine carries everything");
         }
-        counted(communicator)
+        let direct: u64 = communicator.verbs_counts().iter().map(|count| count.direct).sum();
+        (counted(communicator), direct)
     });
+    let (counts, direct): (Vec<[u64; 3]>, Vec<u64>) = counts.into_iter().unzip();
     println!("deaths, replacements and resends by rank: {counts:?}");
     let [deaths, replacements, resends] = add(&counts);
     assert!(deaths > 0 && resends > 0, "{counts:?}");
     assert_eq!(deaths, replacements, "{counts:?}");
+    direct.iter().sum()
 }
 
 #[test]

@@ -51,6 +51,11 @@ impl OutgoingChunk {
         self.send
     }
 
+    /// Where the payload is: only for comparing, and for devices.
+    pub(crate) fn address(&self) -> *const u8 {
+        self.data
+    }
+
     /// The same chunk with its payload read from `data`, which holds a copy of it.
     pub(crate) fn copied_to(mut self, data: *const u8) -> Self {
         self.data = data;

@@ -19,7 +19,7 @@ pub enum MemoryRegionError {
     /// The kernel does not pin so much, or the device has no more regions.
     #[error(
         "cannot register {bytes} bytes with {device}: {source}; locked memory may be limited \
-         (ulimit -l, LimitMEMLOCK= of systemd, --ulimit memlock=-1 of a container)"
+         (RLIMIT_MEMLOCK: ulimit -l, LimitMEMLOCK= of systemd, --ulimit memlock=-1 of a container)"
     )]
     Register {
         /// The device.
@@ -88,6 +88,11 @@ impl Access {
 pub struct LocalSpan(pub(super) ibv_sge);
 
 impl LocalSpan {
+    /// A range of a region with this local key.
+    pub(super) fn new(address: u64, length: u32, key: u32) -> Self {
+        Self(ibv_sge { addr: address, length, lkey: key })
+    }
+
     /// How many bytes.
     pub fn length(&self) -> u32 {
         self.0.length
@@ -264,6 +269,11 @@ impl MemoryRegion {
         };
         let addr = (self.start.as_ptr().addr() + offset) as u64;
         Ok(LocalSpan(ibv_sge { addr, length: segment, lkey: self.keys.local }))
+    }
+
+    /// What work requests name it by.
+    pub(super) fn local_key(&self) -> u32 {
+        self.keys.local
     }
 
     /// What a peer must know to write to it.

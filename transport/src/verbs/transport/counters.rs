@@ -19,6 +19,7 @@ pub(super) struct LaneCell {
     pub(super) bytes: AtomicU64,
     pub(super) chunks: AtomicU64,
     pub(super) packets: AtomicU64,
+    pub(super) direct: AtomicU64,
     pub(super) resends: AtomicU64,
     pub(super) taken: AtomicU64,
     pub(super) deaths: AtomicU64,
@@ -36,6 +37,7 @@ impl LaneCell {
             bytes: zero(),
             chunks: zero(),
             packets: zero(),
+            direct: zero(),
             resends: zero(),
             taken: zero(),
             deaths: zero(),
@@ -63,6 +65,7 @@ impl LaneCell {
             bytes: value(&self.bytes),
             chunks: value(&self.chunks),
             packets: value(&self.packets),
+            direct: value(&self.direct),
             resends: value(&self.resends),
             taken: value(&self.taken),
             deaths: value(&self.deaths),
@@ -93,6 +96,8 @@ pub struct VerbsCount {
     /// Packets of these chunks, as foretold by the path MTU; what a device sends again, credits and
     /// acknowledgements are others.
     pub packets: u64,
+    /// Chunks whose payload came from registered memory, without a copy; each counted once.
+    pub direct: u64,
     /// Chunks that had been lost with a queue pair.
     pub resends: u64,
     /// Chunks taken from lanes that were full.

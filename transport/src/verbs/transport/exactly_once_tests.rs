@@ -1,4 +1,5 @@
-//! Two ends with lanes that fail at any time, without a device: every chunk takes effect once.
+//! Two ends with lanes that fail at any time, without a device: every chunk takes effect once, and
+//! memory that a payload is lent from is given back once, when nobody reads it any more.
 
 use std::collections::VecDeque;
 
@@ -31,6 +32,8 @@ struct Lane {
     inbox: Inbox,
     life: Life,
     posted: u64,
+    /// Requests that arrived, and of which this end may be told.
+    arrived: u64,
     /// Sent by this end and not arrived.
     wire: VecDeque<Message>,
 }
@@ -49,6 +52,8 @@ struct End {
     next: usize,
     again: Vec<Lost>,
     received: Vec<bool>,
+    /// Chunks whose memory was given back, those that were copied included.
+    returned: Vec<bool>,
     letters: VecDeque<Letter>,
 }
 
@@ -72,6 +77,7 @@ impl End {
             inbox: Inbox::new(SLOTS),
             life: Life::new(),
             posted: 0,
+            arrived: 0,
             wire: VecDeque::new(),
         };
         Self {
@@ -79,13 +85,15 @@ impl End {
             next: 0,
             again: Vec::new(),
             received: vec![false; CHUNKS],
+            returned: vec![false; CHUNKS],
             letters: VecDeque::new(),
         }
     }
 
     fn is_done(&self) -> bool {
         let home = |lane: &Lane| lane.out.is_empty() && lane.life.is_open();
-        self.received.iter().all(|&received| received) && self.lanes.iter().all(home)
+        let all = [&self.received, &self.returned].into_iter().flatten().all(|&done| done);
+        all && self.lanes.iter().all(home)
     }
 
     fn post(&mut self, at: usize, what: What, chunk: usize) {
@@ -94,6 +102,24 @@ impl End {
         lane.posted += 1;
         lane.out.note(id, what);
         lane.wire.push_back(Message { generation, id, what, chunk });
+    }
+
+    /// Loans have ended.
+    fn give_back(&mut self, at: usize, slots: u64) {
+        for slot in members(slots) {
+            let chunk = self.lanes[at].out.order(slot).offset;
+            assert!(!self.returned[chunk], "the memory of chunk {chunk} is given back twice");
+            self.returned[chunk] = true;
+        }
+    }
+
+    /// This end is told of what arrived.
+    fn complete(&mut self, at: usize) {
+        let lane = &mut self.lanes[at];
+        if lane.life.is_alive() && lane.arrived > 0 {
+            let returned = lane.out.done(lane.arrived - 1);
+            self.give_back(at, returned);
+        }
     }
 
     fn send(&mut self, at: usize) {
@@ -107,7 +133,11 @@ impl End {
                 lost.slot
             } else {
                 let Some(slot) = self.lanes[at].out.take(order(lost.chunk), 1) else { return };
+                let lent = self.lanes[lost.lane].out.is_lent(lost.slot);
                 self.lanes[lost.lane].out.moved(lost.slot);
+                if lent {
+                    self.lanes[at].out.lend(slot);
+                }
                 slot
             };
             self.again.remove(0);
@@ -115,6 +145,12 @@ impl End {
         } else if self.next < CHUNKS
             && let Some(slot) = self.lanes[at].out.take(order(self.next), 1)
         {
+            // Two of three chunks are of registered memory.
+            if self.next.is_multiple_of(3) {
+                self.returned[self.next] = true;
+            } else {
+                self.lanes[at].out.lend(slot);
+            }
             self.next += 1;
             (self.next - 1, slot)
         } else {
@@ -188,6 +224,9 @@ impl End {
                 self.again.push(Lost { chunk, lane: at, slot });
             }
             self.again.sort_by_key(|lost| lost.chunk);
+            self.give_back(at, ended.returned);
+            let lane = &mut self.lanes[at];
+            (lane.posted, lane.arrived) = (0, 0);
             lane.life.join();
             let ready = letter(lane.life.generation(), Matter::Ready);
             self.say(ready, random);
@@ -210,10 +249,14 @@ fn deliver(ends: &mut [End; 2], from: usize, at: usize, random: &mut Random) {
         return;
     }
     ends[from].lanes[at].wire.pop_front();
+    if matches!(message.what, What::Data { .. }) && !message.chunk.is_multiple_of(3) {
+        let returned = ends[from].returned[message.chunk];
+        assert!(!returned, "chunk {} is read from memory that was given back", message.chunk);
+    }
     ends[1 - from].take(at, message);
-    let lane = &mut ends[from].lanes[at];
-    if lane.life.is_alive() && random.chance(0.5) {
-        lane.out.done(message.id);
+    ends[from].lanes[at].arrived = message.id + 1;
+    if random.chance(0.5) {
+        ends[from].complete(at);
     }
 }
 
@@ -233,7 +276,8 @@ fn run(seed: u64) -> (u32, usize) {
             0..9 => ends[end].send(at),
             9..20 => deliver(&mut ends, end, at, &mut random),
             20..28 => ends[end].place(at, &mut random),
-            28..31 => ends[end].give_credits(at),
+            28..30 => ends[end].give_credits(at),
+            30 => ends[end].complete(at),
             31 if failures < 40 => failures += u32::from(ends[end].lanes[at].life.fail()),
             31..36 => ends[end].advance(at, &mut random),
             _ => {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use onepath_topology::Nanos;
 
+use crate::flow::OutgoingChunk;
 use crate::verbs::{
-    Access, AckTimeout, AddressHandle, CompletionQueue, FlowLabel, NotReadyTimer, Packet, PathMtu,
-    Payload, PortNumber, PostError, ProtectionDomain, QueuePair, QueuePairError, QueuePairLimits,
-    QueuePairNumber, ReceiveRequest, Reception, RemoteSpan, SendOperation, SendRequest, SendSlots,
-    Sending,
+    Access, AckTimeout, AddressHandle, CompletionQueue, FlowLabel, LocalSpan, NotReadyTimer,
+    Packet, PathMtu, Payload, PortNumber, PostError, ProtectionDomain, QueuePair, QueuePairError,
+    QueuePairLimits, QueuePairNumber, ReceiveRequest, Reception, RemoteSpan, SendOperation,
+    SendRequest, SendSlots, Sending,
 };
 
 use super::counters::LaneCell;
@@ -117,6 +118,15 @@ impl RequestId {
     }
 }
 
+/// A chunk whose payload the device reads from a caller's memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loan {
+    /// To be told to the table when the loan ends.
+    pub(super) chunk: OutgoingChunk,
+    /// The payload.
+    pub(super) span: LocalSpan,
+}
+
 /// One lane to one peer.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -138,6 +148,8 @@ pub(super) struct Lane {
     receiving: u32,
     depth: u32,
     pub(super) out: Outbox,
+    /// Of the slots that are lent.
+    loans: Box<[Option<Loan>]>,
     pub(super) inbox: Inbox,
     pub(super) life: Life,
     /// The number of the write that tries the lane out.
@@ -172,6 +184,7 @@ impl Lane {
             receiving: 0,
             depth: receives(layout),
             out: Outbox::new(layout.slots, sends),
+            loans: vec![None; usize::from(layout.slots)].into(),
             inbox: Inbox::new(layout.slots),
             life: Life::new(),
             probe: None,
@@ -273,16 +286,29 @@ impl Lane {
         Ok(slot.id)
     }
 
-    /// A send request has ended, and with it those before; its whole number. `well` if it did its
-    /// work.
-    pub(super) fn sent(&mut self, low: u32, well: bool) -> u64 {
+    /// The payload of a chunk that was just taken a slot for is in a caller's memory.
+    pub(super) fn lend(&mut self, slot: u8, loan: Loan) {
+        self.out.lend(slot);
+        self.loans[usize::from(slot)] = Some(loan);
+    }
+
+    /// What a slot's payload was lent from.
+    pub(super) fn loan(&self, slot: u8) -> Option<Loan> {
+        self.loans[usize::from(slot)].filter(|_| self.out.is_lent(slot))
+    }
+
+    /// The loan of a slot that is not lent any more.
+    pub(super) fn returned(&mut self, slot: u8) -> Option<Loan> {
+        self.loans[usize::from(slot)].take()
+    }
+
+    /// A send request has ended, and with it those before; its whole number, and the slots whose
+    /// loans end so. `well` if it did its work.
+    pub(super) fn sent(&mut self, low: u32, well: bool) -> (u64, u64) {
         let number = self.ended + u64::from(low.wrapping_sub(self.ended as u32));
         self.requests.retire(number);
         self.ended = self.ended.max(number + 1);
-        if well {
-            self.out.done(number);
-        }
-        number
+        (number, if well { self.out.done(number) } else { 0 })
     }
 
     /// Takes the queue pair to the error state, where the device has not done so. A last request

@@ -91,6 +91,15 @@ impl Staging {
         Ok(())
     }
 
+    /// Copies a header into a slot, for a payload that is elsewhere.
+    pub(super) fn head(
+        &self,
+        (lane, slot): (u8, u8),
+        header: &[u8; HEADER_BYTES],
+    ) -> Result<(), MemoryRegionError> {
+        self.region.store(self.layout.slot(lane, slot), header)
+    }
+
     /// Copies the first bytes of a slot to a buffer, for an inline request.
     pub(super) fn read(
         &self,

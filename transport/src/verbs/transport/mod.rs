@@ -13,6 +13,9 @@
 //!
 //! - **Completion.** A send is complete when it is copied: the staging slot is kept until its
 //!   credit comes, and whatever must be sent again is sent from there.
+//! - **Registered memory** is not copied: a payload that lies in it is read by the device from
+//!   where it is, behind a header in the staging slot. Such a send is complete when its request
+//!   is: the peer's device has it all and the own one has let go. See below.
 //! - **Assignment.** Chunk after chunk of a flow goes to the lanes in turn, so that each carries
 //!   the same bytes within one chunk; with paths and an assigner, as that says. A lane that has
 //!   run dry takes chunks of one that is full ([`crate::tcp::pinned::Sharing`]). [`Spread`] has
@@ -29,6 +32,7 @@
 //! | `labels` | the flow label of each lane, by path where paths are known |
 //! | `memory` | slots in registered memory (`unsafe`) |
 //! | [`word`] | immediates |
+//! | `registry` | callers' memory that the device may read |
 //! | `queue` | what waits for a peer, and in what order it may leave |
 //! | `outbox`, `inbox` | the slots of a lane on the side that sends, and on the one that receives |
 //! | `lane` | a queue pair and its requests |
@@ -37,6 +41,30 @@
 //! | [`letter`], `control` | what is said about that, and the connection for it |
 //! | `problem` | what can go wrong |
 //! | `counters` | what went over each lane |
+//!
+//! # Sending from a caller's memory
+//!
+//! A slot is **lent** from the post of such a request until the device will not read the memory any
+//! more and nothing will be sent from it again. Then the table is told that the chunk is sent:
+//!
+//! - The request has completed: the peer's device has acknowledged it, so the peer will count it
+//!   among the messages that arrived, whatever becomes of the queue pair. A credit does not end a
+//!   loan, although it says as much: the own device may still repeat packets whose acknowledgement
+//!   was lost, and would find the registration gone.
+//! - The queue pair has ended, all its completions seen, and the peer says that it had arrived. If
+//!   it had not, the chunk stays lent and is sent again from the same memory.
+//! - The peer has left, so nobody acknowledges any more: its queue pairs are closed and drained.
+//!   As with a copy, the end of a send says that the memory may be used, not that all was read.
+//! - `cancel` closes, drains and destroys every queue pair before it returns.
+//!
+//! **Overwriting.** A later receive of the same operation may write what a chunk was sent from. It
+//! is gated on that send, or it cannot arrive before the peer has used the chunk, since its bytes
+//! were computed from it (`onepath_collectives::algorithm`). With a gate nothing is written while
+//! the slot is lent. Without one, the slot may be lent still, when the completion is late; but the
+//! peer has placed the chunk, so it is among those that arrived and is never sent again. What the
+//! device may read then are repeats of packets that the peer's device has, and drops by their
+//! numbers. So no byte that was changed is ever used. Pinned TCP, which sends again from the
+//! caller's memory as well, rests on the same.
 //!
 //! A stranger has no part in this: addresses and keys are exchanged over authenticated connections
 //! of the session alone, and a queue pair takes packets of the one that it was connected to.
@@ -58,11 +86,13 @@ mod outbox;
 mod peer;
 mod problem;
 mod queue;
+mod registry;
 mod replace;
 mod setup;
 pub mod word;
 
 use std::os::fd::AsFd;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,7 +106,7 @@ use crate::proto::Random;
 use crate::share::{self, AssignFlows, Cut};
 use crate::verbs::{
     AckTimeout, Completion, CompletionQueue, Context, DeviceEvent, EventChannel, EventOn,
-    PortNumber, QueuePairFault,
+    MemoryRegionError, PortNumber, QueuePairFault,
 };
 use crate::{Activity, Transport, TransportError};
 
@@ -86,11 +116,13 @@ pub use life::GenerationError;
 pub use options::{MAX_LANES, MAX_SLOTS, Spread, UnknownSpread, VerbsOptionError, VerbsOptions};
 pub use outbox::SlotError;
 pub use problem::{LaneDeath, LaneName, Operation, VerbsProblem};
+pub use registry::Registration;
 pub use setup::{VerbsPeer, VerbsSetup, VerbsSetupError};
 
 use lane::{Maker, RequestId};
 use peer::Peer;
 use queue::Segment;
+use registry::Registry;
 
 /// How often lanes, letters and the device's events are looked at.
 const TICK: Nanos = Nanos::millis(10);
@@ -132,6 +164,7 @@ struct Shared {
     /// When letters without an answer are said again, and whether any was.
     remind: Nanos,
     reminded: bool,
+    registry: Registry,
 }
 
 /// Queue pairs to any number of peers.
@@ -380,6 +413,11 @@ impl VerbsTransport {
         }
     }
 
+    /// Tells the table of loans that have ended; whether there were any.
+    fn settle(&mut self, table: &mut FlowTable) -> bool {
+        self.peers.iter_mut().filter_map(|peer| peer.settle(table).then_some(())).count() > 0
+    }
+
     fn step(&mut self, table: &mut FlowTable) -> Result<Activity, TransportError> {
         self.advance();
         let expected = |peers: &[Peer], table: &FlowTable| -> u32 {
@@ -387,10 +425,11 @@ impl VerbsTransport {
         };
         let before = expected(&self.peers, table);
         let received = self.receive(table)?;
+        self.settle(table);
         let placed = self.look(table)?;
         let mut sent = false;
         for peer in &mut self.peers {
-            sent |= peer.send(table)?;
+            sent |= peer.send(table, &self.shared.registry)?;
         }
         let moved = received || placed || sent;
         // An operation may be complete, so that the next poll is far away.
@@ -399,6 +438,8 @@ impl VerbsTransport {
         if self.shared.now >= self.next_tick {
             self.tick(table)?;
         }
+        // A tick may have ended loans as well.
+        let moved = self.settle(table) || moved;
         Ok(if moved { Activity::Moved } else { Activity::Idle })
     }
 }
@@ -443,8 +484,19 @@ impl Transport for VerbsTransport {
         if table.changes() != self.changes || !self.arm() {
             return;
         }
-        let ill = self.peers.iter().any(Peer::is_ill);
+        let waits = |peer: &Peer| peer.is_ill() || (peer.left.is_some() && peer.has_loans());
+        let ill = self.peers.iter().any(waits);
         self.sleep(if ill { limit.min(TICK.into()) } else { limit });
+    }
+
+    unsafe fn register(
+        &mut self,
+        start: NonNull<u8>,
+        bytes: usize,
+    ) -> Result<Option<Registration>, MemoryRegionError> {
+        let domain = &self.shared.maker.domain;
+        // SAFETY: the contract is the same.
+        unsafe { self.shared.registry.register(domain, start, bytes) }.map(Some)
     }
 
     fn cancel(&mut self) {

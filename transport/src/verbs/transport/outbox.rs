@@ -11,6 +11,12 @@
 //!                       ├──▶ kept: the peer has it in its slot ──credit──▶ free
 //!                       └──▶ lost: to be sent again from the staging slot ──▶ free, or sent
 //! ```
+//!
+//! A slot may be **lent** besides: the payload of its chunk is not in the staging slot but in
+//! memory of the caller's, which the device reads. The loan ends when the request has completed
+//! (the peer's device has everything, the own one has let go), or when the queue pair is gone and
+//! the peer says that the chunk arrived; a lost chunk stays lent, since it is sent again from
+//! there. A slot whose credit comes before the end of its loan is free after it.
 
 use std::collections::VecDeque;
 
@@ -49,6 +55,8 @@ struct Chunk {
     order: Order,
     /// Bytes in the slot, header included.
     bytes: u32,
+    /// Of the last work request.
+    id: u64,
 }
 
 /// A peer that says of slots what cannot be.
@@ -101,6 +109,8 @@ pub(super) struct Ended {
     pub(super) credits: u64,
     /// Slots whose chunks are to be sent again.
     pub(super) lost: u64,
+    /// Slots whose loans have ended.
+    pub(super) returned: u64,
 }
 
 /// One direction of one lane, on the side that sends.
@@ -110,6 +120,10 @@ pub(super) struct Outbox {
     sent: u64,
     kept: u64,
     lost: u64,
+    /// Those whose payload the device reads from a caller's memory.
+    lent: u64,
+    /// Those of them that are free when the loan ends.
+    credited: u64,
     chunks: Box<[Chunk]>,
     /// Posted over this queue pair and not known to have arrived.
     log: VecDeque<Entry>,
@@ -126,7 +140,9 @@ impl Outbox {
             sent: 0,
             kept: 0,
             lost: 0,
-            chunks: vec![Chunk { order, bytes: 0 }; usize::from(slots)].into(),
+            lent: 0,
+            credited: 0,
+            chunks: vec![Chunk { order, bytes: 0, id: 0 }; usize::from(slots)].into(),
             log: VecDeque::with_capacity(requests as usize),
             posted: 0,
             arrived: 0,
@@ -148,8 +164,23 @@ impl Outbox {
         let slot = members(self.free).next()?;
         self.free &= !(1 << slot);
         self.sent |= 1 << slot;
-        self.chunks[usize::from(slot)] = Chunk { order, bytes };
+        self.chunks[usize::from(slot)] = Chunk { order, bytes, id: 0 };
         Some(slot)
+    }
+
+    /// The payload of a chunk that was just taken a slot for is in a caller's memory.
+    pub(super) fn lend(&mut self, slot: u8) {
+        self.lent |= 1 << slot;
+    }
+
+    /// Whether the payload of a slot's chunk is in a caller's memory.
+    pub(super) fn is_lent(&self, slot: u8) -> bool {
+        self.lent >> slot & 1 == 1
+    }
+
+    /// Slots that are lent.
+    pub(super) fn lent(&self) -> u64 {
+        self.lent
     }
 
     /// Bytes in a slot, header included.
@@ -167,9 +198,10 @@ impl Outbox {
         self.sent |= 1 << slot;
     }
 
-    /// A lost chunk was copied to a slot of another lane.
+    /// A lost chunk was copied to a slot of another lane, with its loan.
     pub(super) fn moved(&mut self, slot: u8) {
         self.lost &= !(1 << slot);
+        self.lent &= !(1 << slot);
         self.free |= 1 << slot;
     }
 
@@ -182,15 +214,45 @@ impl Outbox {
     /// A request was posted.
     pub(super) fn note(&mut self, id: u64, what: What) {
         self.posted += u64::from(what != What::Silent);
+        if let What::Data { slot, .. } = what {
+            self.chunks[usize::from(slot)].id = id;
+        }
         self.log.push_back(Entry { id, what });
     }
 
-    /// A request and those before it are with the peer's device.
-    pub(super) fn done(&mut self, id: u64) {
-        while let Some(entry) = self.log.front().filter(|entry| entry.id <= id) {
+    /// A request and those before it are with the peer's device; the slots whose loans end so.
+    pub(super) fn done(&mut self, id: u64) -> u64 {
+        let mut returned = 0;
+        while let Some(&entry) = self.log.front().filter(|entry| entry.id <= id) {
             self.arrived += u64::from(entry.what != What::Silent);
             self.log.pop_front();
+            returned |= self.loan_of(entry);
         }
+        self.end_loans(returned)
+    }
+
+    /// The slot of a request, if it is the last one of a slot that is lent. (Before it there may
+    /// have been one of a chunk that was not.)
+    fn loan_of(&self, entry: Entry) -> u64 {
+        match entry.what {
+            What::Data { slot, .. } if self.chunks[usize::from(slot)].id == entry.id => {
+                self.lent & 1 << slot
+            }
+            _ => 0,
+        }
+    }
+
+    fn end_loans(&mut self, slots: u64) -> u64 {
+        self.lent &= !slots;
+        self.free |= self.credited & slots;
+        self.credited &= !slots;
+        slots
+    }
+
+    /// The peer has left and the queue pair has ended: nobody reads what was lent any more, and
+    /// nothing is sent again. The slots that were lent.
+    pub(super) fn take_back(&mut self) -> u64 {
+        self.end_loans(self.lent)
     }
 
     /// Whether chunks were posted that may not be with the peer's device yet.
@@ -205,7 +267,7 @@ impl Outbox {
 
     /// Whether no chunk waits for its credit.
     pub(super) fn is_empty(&self) -> bool {
-        self.sent | self.kept | self.lost == 0
+        self.sent | self.kept | self.lost | self.lent == 0
     }
 
     /// The peer has emptied these slots.
@@ -216,7 +278,8 @@ impl Outbox {
         }
         self.sent &= !slots;
         self.kept &= !slots;
-        self.free |= slots;
+        self.free |= slots & !self.lent;
+        self.credited |= slots & self.lent;
         Ok(())
     }
 
@@ -227,10 +290,11 @@ impl Outbox {
             let (least, most) = (self.arrived, self.posted);
             return Err(SlotError::Received { found: received, least, most });
         }
-        let (mut number, mut credits, mut lost) = (self.arrived, 0, 0);
-        for entry in self.log.drain(..) {
+        let (mut number, mut credits, mut lost, mut returned) = (self.arrived, 0, 0, 0);
+        while let Some(entry) = self.log.pop_front() {
             number += u64::from(entry.what != What::Silent);
             if number <= received {
+                returned |= self.loan_of(entry);
                 continue;
             }
             match entry.what {
@@ -248,7 +312,7 @@ impl Outbox {
         self.kept |= self.sent & !lost;
         self.sent = 0;
         (self.posted, self.arrived) = (0, 0);
-        Ok(Ended { credits, lost })
+        Ok(Ended { credits, lost, returned: self.end_loans(returned) })
     }
 
     #[cfg(test)]
@@ -288,6 +352,61 @@ mod tests {
         assert_eq!(outbox.credit(5), Err(wrong));
     }
 
+    fn lent(outbox: &mut Outbox, offset: usize, id: u64) -> u8 {
+        let slot = outbox.take(order(offset), 100).expect("a free slot");
+        outbox.lend(slot);
+        outbox.note(id, What::Data { slot, credits: 0 });
+        slot
+    }
+
+    #[test]
+    fn a_loan_ends_with_its_request_and_its_slot_is_free_only_then() {
+        let mut outbox = Outbox::new(2, 16);
+        // The slot had a copied chunk before, whose completion was not seen.
+        assert_eq!((sent(&mut outbox, 0, 0, 0), outbox.credit(1)), (0, Ok(())));
+        assert_eq!((lent(&mut outbox, 1, 1), lent(&mut outbox, 2, 2)), (0, 1));
+        assert_eq!((outbox.credit(1), outbox.free()), (Ok(()), 0));
+        assert_eq!(outbox.smallest(), Some(order(2)));
+        assert_eq!((outbox.done(0), outbox.lent()), (0, 0b11));
+        assert_eq!((outbox.done(1), outbox.lent(), outbox.free()), (1, 0b10, 1));
+        assert_eq!((outbox.done(2), outbox.free(), outbox.is_empty()), (0b10, 1, false));
+        assert_eq!((outbox.credit(0b10), outbox.is_empty()), (Ok(()), true));
+        assert_eq!(outbox.free(), 2);
+    }
+
+    #[test]
+    fn of_a_closed_queue_pair_what_arrived_is_given_back_and_what_was_lost_stays_lent() {
+        let mut outbox = Outbox::new(4, 16);
+        for at in 0..3 {
+            lent(&mut outbox, at, at as u64);
+        }
+        sent(&mut outbox, 3, 3, 0);
+        // The credit of the first came, its completion did not.
+        assert_eq!(outbox.credit(1), Ok(()));
+        let ended = outbox.close(2);
+        assert_eq!(ended, Ok(Ended { credits: 0, lost: 0b1100, returned: 0b11 }));
+        assert_eq!((outbox.lent(), outbox.free()), (0b100, 1));
+        assert!(outbox.is_lent(2) && !outbox.is_lent(3));
+        outbox.again(2);
+        outbox.note(0, What::Data { slot: 2, credits: 0 });
+        outbox.moved(3);
+        assert_eq!((outbox.done(0), outbox.lent()), (0b100, 0));
+        assert_eq!((outbox.credit(0b110), outbox.is_empty()), (Ok(()), true));
+    }
+
+    #[test]
+    fn a_loan_moves_with_its_chunk_or_is_taken_back_when_the_peer_has_left() {
+        let (mut outbox, mut other) = (Outbox::new(4, 16), Outbox::new(4, 16));
+        lent(&mut outbox, 0, 0);
+        lent(&mut outbox, 1, 1);
+        assert_eq!(outbox.close(1).map(|ended| ended.lost), Ok(0b10));
+        let slot = other.take(order(1), 100).expect("a free slot");
+        other.lend(slot);
+        outbox.moved(1);
+        assert_eq!((outbox.lent(), other.lent()), (0, 1));
+        assert_eq!((other.take_back(), other.lent()), (1, 0));
+    }
+
     #[test]
     fn what_had_arrived_is_kept_and_the_rest_is_lost_with_its_credits() {
         let mut outbox = Outbox::new(8, 16);
@@ -300,7 +419,7 @@ mod tests {
         outbox.done(0);
         let impossible = [0, 6].map(|received| outbox.close(received).is_err());
         assert_eq!(impossible, [true, true]);
-        assert_eq!(outbox.close(3), Ok(Ended { credits: 0b1001, lost: 0b100 }));
+        assert_eq!(outbox.close(3), Ok(Ended { credits: 0b1001, lost: 0b100, returned: 0 }));
         assert_eq!((outbox.lost(), outbox.smallest()), (0b100, Some(order(2))));
         // The first two may be credited when the lane is back; the third is sent again.
         assert_eq!(outbox.credit(0b11), Ok(()));
@@ -318,7 +437,7 @@ mod tests {
         assert_eq!(outbox.credit(1), Ok(()));
         sent(&mut outbox, 1, 1, 0);
         // The credit shows that the first arrived, although its completion was not seen.
-        assert_eq!(outbox.close(1), Ok(Ended { credits: 0, lost: 1 }));
+        assert_eq!(outbox.close(1), Ok(Ended { credits: 0, lost: 1, returned: 0 }));
         assert_eq!((outbox.lost(), outbox.order(0)), (1, order(1)));
         outbox.moved(0);
         assert_eq!(outbox.free(), 1);

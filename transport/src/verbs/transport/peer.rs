@@ -15,17 +15,22 @@ use super::Shared;
 use super::control::Control;
 use super::counters::LaneCell;
 use super::labels::Labels;
-use super::lane::{INLINE_BYTES, Lane, RequestId};
+use super::lane::{INLINE_BYTES, Lane, Loan, RequestId};
 use super::letter::{Letter, LetterError};
 use super::memory::{Landing, Layout, Staging};
 use super::options::Spread;
-use super::outbox::{SlotError, What};
+use super::outbox::{SlotError, What, members};
 use super::problem::{LaneDeath, LaneName, Operation, VerbsProblem};
 use super::queue::{Candidate, Lost, Order, Queue, Room, Segment, Source, may_take};
+use super::registry::Registry;
 use super::word::{Word, WordError};
 
 /// Chunks to one peer in one poll, so that others get their turn.
 const CHUNKS_A_POLL: usize = 32;
+
+/// Payloads of at least so many bytes go from registered memory without a copy. That of a shorter
+/// one costs less than the wait for a completion.
+const LEAST_DIRECT: usize = 1 << 10;
 
 /// Credits that are not given with a chunk go back when they are so many of a lane's slots, or when
 /// a poll has moved nothing else.
@@ -67,6 +72,9 @@ pub(super) struct Peer {
     pub(super) last_death: (LaneName, LaneDeath),
     /// When the end of the peer was noticed.
     pub(super) left: Option<Nanos>,
+    /// Chunks whose loans have ended and of which the table was not told. Never more than there
+    /// are slots: it is told before a slot is taken again.
+    pub(super) finished: Vec<OutgoingChunk>,
     /// Set when the set of open lanes has changed.
     pub(super) changed: bool,
 }
@@ -113,18 +121,53 @@ impl Peer {
                 Operation::Receive
             }
             (false, outcome) => {
-                let number = lane.sent(id.number, outcome.is_ok());
+                let (number, returned) = lane.sent(id.number, outcome.is_ok());
                 match (outcome.is_ok(), lane.probe == Some(number)) {
                     (true, true) => self.proved(at),
                     (true, false) => lane.failures = 0,
                     (false, _) => {}
                 }
+                self.end_loans(at, returned);
                 Operation::Write
             }
         };
         match completion.outcome {
             Ok(_) => Ok(()),
             Err(status) => self.broke(at, operation, status, shared.now),
+        }
+    }
+
+    /// Loans of a lane have ended: the device does not read these payloads any more.
+    pub(super) fn end_loans(&mut self, at: usize, slots: u64) {
+        let lane = &mut self.lanes[at];
+        let loans = members(slots).filter_map(|slot| lane.returned(slot));
+        self.finished.extend(loans.map(|loan| loan.chunk));
+    }
+
+    /// Tells the table of loans that have ended; whether there were any.
+    pub(super) fn settle(&mut self, table: &mut FlowTable) -> bool {
+        let any = !self.finished.is_empty();
+        self.finished.drain(..).for_each(|chunk| table.sent(&chunk));
+        any
+    }
+
+    /// Whether the device may read memory of callers.
+    pub(super) fn has_loans(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.out.lent() != 0)
+    }
+
+    /// The peer has left, so that nobody acknowledges any more: queue pairs with loans are closed,
+    /// and the loans end when the device has let go of everything.
+    pub(super) fn take_back(&mut self, now: Nanos) {
+        for at in 0..self.lanes.len() {
+            if self.lanes[at].out.lent() == 0 {
+                continue;
+            }
+            self.close(at, LaneDeath::Told, now);
+            if self.lanes[at].is_drained() {
+                let slots = self.lanes[at].out.take_back();
+                self.end_loans(at, slots);
+            }
         }
     }
 
@@ -312,13 +355,17 @@ impl Peer {
     }
 
     /// Sends what may leave now; whether anything left.
-    pub(super) fn send(&mut self, table: &mut FlowTable) -> Result<bool, TransportError> {
+    pub(super) fn send(
+        &mut self,
+        table: &mut FlowTable,
+        registry: &Registry,
+    ) -> Result<bool, TransportError> {
         let count = self.lanes.len();
         let (mut sent, mut passed) = (0, 0);
         while passed < count && sent < CHUNKS_A_POLL && !self.queue.is_empty() {
             let lane = self.turn;
             self.turn = (self.turn + 1) % count;
-            if !self.is_left_over(lane) && self.send_over(lane, table)? {
+            if !self.is_left_over(lane) && self.send_over(lane, table, registry)? {
                 (sent, passed) = (sent + 1, 0);
             } else {
                 passed += 1;
@@ -337,7 +384,12 @@ impl Peer {
     }
 
     /// Sends one chunk over a lane, if one may go.
-    fn send_over(&mut self, at: usize, table: &mut FlowTable) -> Result<bool, TransportError> {
+    fn send_over(
+        &mut self,
+        at: usize,
+        table: &mut FlowTable,
+        registry: &Registry,
+    ) -> Result<bool, TransportError> {
         let lane = &self.lanes[at];
         if !lane.has_room() {
             return Ok(false);
@@ -355,7 +407,7 @@ impl Peer {
             return Ok(false);
         }
         match (found.chunk, found.source) {
-            (Some(chunk), _) => self.send_fresh(at, &found, &chunk, table)?,
+            (Some(chunk), _) => self.send_fresh((at, registry), &found, &chunk, table)?,
             (None, Source::Again(lost)) => self.send_again(at, lost)?,
             (None, _) => return Ok(false),
         }
@@ -370,7 +422,7 @@ impl Peer {
 
     fn send_fresh(
         &mut self,
-        at: usize,
+        (at, registry): (usize, &Registry),
         found: &Candidate,
         chunk: &OutgoingChunk,
         table: &mut FlowTable,
@@ -380,16 +432,26 @@ impl Peer {
             return Err(self.error(VerbsProblem::Chunk { found: chunk.length(), most }));
         }
         let bytes = (HEADER_BYTES + chunk.length()) as u32;
+        let long = chunk.length() >= LEAST_DIRECT;
+        let direct = if long { registry.find(chunk.address(), chunk.length()) } else { None };
         let lane = &mut self.lanes[at];
         let Some(slot) = lane.out.take(found.order, bytes) else { return Ok(()) };
         self.queue.take(at, found.source);
         let credits = lane.inbox.take_credits();
         let mut header = [0; HEADER_BYTES];
         chunk.header(u64::from(slot), credits).encode(&mut header);
-        let filled = self.staging.fill((at as u8, slot), &header, chunk);
-        filled.map_err(|problem| self.error(problem))?;
-        // The staging slot has a copy, from which it would be sent again.
-        table.sent(chunk);
+        if let Some(span) = direct {
+            let filled = self.staging.head((at as u8, slot), &header);
+            filled.map_err(|problem| self.error(problem))?;
+            // The table is told when the loan ends.
+            self.lanes[at].lend(slot, Loan { chunk: *chunk, span });
+            LaneCell::add(&self.lanes[at].cell.direct, 1);
+        } else {
+            let filled = self.staging.fill((at as u8, slot), &header, chunk);
+            filled.map_err(|problem| self.error(problem))?;
+            // The staging slot has a copy, from which it would be sent again.
+            table.sent(chunk);
+        }
         let taken = matches!(found.source, Source::Other(_));
         let cell = &self.lanes[at].cell;
         LaneCell::add(&cell.taken, u64::from(taken));
@@ -404,9 +466,15 @@ impl Peer {
             lost.slot
         } else {
             let Some(slot) = self.lanes[at].out.take(lost.order, bytes) else { return Ok(()) };
-            let copied = self.staging.copy((lost.lane, lost.slot), (at as u8, slot), bytes);
+            let loan = self.lanes[from].loan(lost.slot);
+            let there = if loan.is_some() { HEADER_BYTES as u32 } else { bytes };
+            let copied = self.staging.copy((lost.lane, lost.slot), (at as u8, slot), there);
             copied.map_err(|problem| self.error(problem))?;
             self.lanes[from].out.moved(lost.slot);
+            if let Some(loan) = loan {
+                self.lanes[from].returned(lost.slot);
+                self.lanes[at].lend(slot, loan);
+            }
             slot
         };
         self.queue.take(at, Source::Again(lost));
@@ -429,7 +497,13 @@ impl Peer {
         let lane = &mut self.lanes[at];
         let length = bytes as usize;
         let mut buffer = [0; INLINE_BYTES];
-        let posted = if length <= lane.inline_bytes() {
+        let posted = if let Some(loan) = lane.loan(slot) {
+            let head = self.staging.span(number, slot, HEADER_BYTES as u32);
+            let head = head.map_err(|problem| self.error(problem))?;
+            // Its completion ends the loan, for which a gate or the end of the call may wait.
+            let spans = [head, loan.span];
+            self.lanes[at].post(operation, Payload::Registered(&spans), what, true)
+        } else if length <= lane.inline_bytes() {
             let read = self.staging.read((number, slot), &mut buffer[..length]);
             read.map_err(|problem| self.error(problem))?;
             self.lanes[at].post(operation, Payload::Inline(&buffer[..length]), what, false)

@@ -13,7 +13,10 @@
 //!   would have been taken by a chunk that was the smallest at that time, this one being among
 //!   those that it was compared with, or posted later and therefore larger. So that is smaller than
 //!   the smallest that is not delivered: it was delivered, and its credit comes back. It comes over
-//!   the lane itself, which is open; where the lane is not, its chunks may take any other.
+//!   the lane itself, which is open; where the lane is not, its chunks may take any other. (A slot
+//!   that is lent is free when its request has completed as well, which is for devices to do. Gates
+//!   on sends open likewise: what was delivered completes, or its queue pair fails and its end is
+//!   told, for which nobody needs a slot.)
 //!
 //! What a peer keeps in slots of a closed queue pair needs no slot any more and does not count. Its
 //! credits come when the lane is open again, so nothing may wait for them.

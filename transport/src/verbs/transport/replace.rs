@@ -161,6 +161,8 @@ impl Peer {
         let out = &lane.out;
         let lost = |slot| Lost { order: out.order(slot), lane: at as u8, slot };
         self.queue.lose(members(ended.lost).map(lost));
+        self.end_loans(at, ended.returned);
+        let lane = &mut self.lanes[at];
         lane.life.join();
         lane.since = shared.now;
         lane.label = self.labels.next(at as u8, lane.life.generation(), &open);
@@ -245,8 +247,11 @@ impl Peer {
         }
         if let Some(left) = self.left {
             let needed = !self.queue.is_empty() || table.expects(self.rank);
-            if needed && shared.now.since(left) >= LEFT_AFTER {
-                return Err(TransportError::Closed { peer: self.rank });
+            if shared.now.since(left) >= LEFT_AFTER {
+                if needed {
+                    return Err(TransportError::Closed { peer: self.rank });
+                }
+                self.take_back(shared.now);
             }
             return Ok(());
         }

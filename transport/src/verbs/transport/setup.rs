@@ -30,6 +30,7 @@ use super::options::{VerbsOptionError, VerbsOptions};
 use super::peer::{Destination, Peer};
 use super::problem::LaneDeath;
 use super::queue::Queue;
+use super::registry::Registry;
 use super::{Shared, VerbsTransport};
 
 /// Why a transport could not be made.
@@ -271,6 +272,7 @@ impl VerbsSetup {
             port_down: false,
             remind: Nanos(0),
             reminded: false,
+            registry: Registry::default(),
         };
         Ok(VerbsTransport::assemble(me, shared, made, by_rank, assigner, chunk_bytes))
     }
@@ -467,6 +469,7 @@ fn join(
         last_death,
         left: None,
         changed: true,
+        finished: Vec::with_capacity(usize::from(layout.lanes) * usize::from(layout.slots)),
     })
 }
 
