@@ -386,7 +386,7 @@ mod tests {
         let pool = pools.get::<u8>();
         let bound = Bound::new(&case, &alone, &pool);
         for at in [0, GUARD - 1, GUARD + 4, 2 * GUARD + 3] {
-            let mut output = Output::<u8>::new(4);
+            let mut output = bound.output(4);
             assert!(bound.check(&mut output, 0, &[u8::UNTOUCHED; 4]).is_ok());
             output.0[at] = 1;
             assert!(bound.check(&mut output, 0, &[]).is_err(), "{at}");
