@@ -165,10 +165,6 @@ pub(crate) struct DataArguments {
     /// Only in place
     #[arg(long)]
     pub(crate) in_place_only: bool,
-    /// Register buffers with the RDMA device, which then sends from them without a copy; without
-    /// effect over other transports
-    #[arg(long)]
-    pub(crate) register: bool,
     /// Check every element before and after timing (the default)
     #[arg(long, overrides_with = "no_check")]
     pub(crate) check: bool,

@@ -15,7 +15,7 @@ use crate::collective::{Collective, Place};
 use crate::join::{EntropyChoice, TransportKind};
 use crate::measure::Slowest;
 use crate::sizes::{self, SizeError};
-use crate::verbs::KnownPaths;
+use crate::verbs::{Buffers, KnownPaths};
 
 /// Smallest and largest size and the factor between sizes, if nothing is said.
 const DEFAULT_RANGE: (usize, usize, usize) = (4, 64 << 20, 4);
@@ -98,7 +98,7 @@ pub(crate) struct Job {
     pub(crate) op: ReduceOp,
     pub(crate) root: Rank,
     pub(crate) places: Vec<Place>,
-    pub(crate) register: bool,
+    pub(crate) buffers: Buffers,
     pub(crate) check: bool,
     pub(crate) iterations: Option<u32>,
     pub(crate) warm_up: u32,
@@ -191,7 +191,7 @@ impl Job {
             channels: usize::from(parts.channels),
             limits: parts.limits,
             op: parts.op,
-            register: data.is_some_and(|data| data.register),
+            buffers: parts.common.verbs.buffers(),
             check: !data.is_some_and(|data| data.no_check),
             iterations: parts.common.iterations,
             warm_up: parts.common.warmup,

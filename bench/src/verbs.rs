@@ -63,6 +63,19 @@ pub(crate) struct VerbsArguments {
     #[arg(long = "verbs-ack-timeout", env = "ONEPATH_VERBS_ACK_TIMEOUT", value_name = "CODE",
           value_parser = value_parser!(u8).range(1..=31))]
     ack_timeout: Option<u8>,
+    /// Register buffers with the RDMA device, which then sends from them without a copy; without
+    /// effect over other transports
+    #[arg(long)]
+    register: bool,
+}
+
+/// Whether what is sent is copied first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Buffers {
+    /// Ordinary memory: it is.
+    Plain,
+    /// Registered with the RDMA device: it is not.
+    Registered,
 }
 
 /// Where known paths come from.
@@ -130,6 +143,11 @@ pub(crate) fn ready(options: &VerbsOptions) -> Result<(), DeviceError> {
 }
 
 impl VerbsArguments {
+    /// Which buffers the calls have.
+    pub(crate) fn buffers(&self) -> Buffers {
+        if self.register { Buffers::Registered } else { Buffers::Plain }
+    }
+
     /// As the library has them.
     pub(crate) fn options(&self) -> VerbsOptions {
         let usual = VerbsOptions::default();

@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::sizes::Bytes;
 use crate::trial::Trial;
 use crate::value::Value;
-use crate::verbs::Lane;
+use crate::verbs::{Buffers, Lane};
 use crate::verify::{Findings, Pattern};
 
 /// Into how many parts a row's iterations are cut, to measure the limit in turn with them.
@@ -75,7 +75,7 @@ impl Run<'_> {
         let pattern = self.pattern(collective, count);
         for &place in &self.job.places {
             let mut trial = Trial::<T>::new(pattern, place, self.job.channels);
-            if self.job.register {
+            if self.job.buffers == Buffers::Registered {
                 trial = trial.registered(self.communicator).at(self.rank)?;
             }
             let mut wrong = self.verify(&mut trial, place, &mut tales)?;
