@@ -16,7 +16,7 @@ const FILES: [&str; 4] = [
 {"layers": [1], "replicas": [{"gpu": "A", "gpus_per_node": 4, "tensor_parallel": 1}]}]}]}"#,
     r#"{"mbs": 2, "gbs": 8, "real": 1.5, "pipeline_list": [{"num_stages": 1,
 "layers_per_stage": [[0, 1]], "tmp_per_stage": [[[[["A", 4, "z"]], 1]]]}]}"#,
-    r#"{"inter": {"A": {"1": [[-0.1, 2.5, 10.0], 2e10]}}, 
+    r#"{"inter": {"A": {"1": [[-0.1, 2.5, 10.0], 2e10]}},
 "intra": {"A": {"2": [[0, 0, 9], 1e10]}}}"#,
     r#"{"model": {"parameters": {"parameters_per_layer_bytes": [8, 8],
 "activation_parameters_bytes": [4, 4]}}, "execution_time": {"optimizer_time_ms": 2.5,

@@ -2,9 +2,9 @@
 //! in the machine of `tests/rxe`, or by hand on a host with NICs.
 //!
 //! `ONEPATH_VERBS_CASES` is how many cases run, `all` for the full product, `FIRST..LAST` for a
-//! part of it: its cases are numbered from 0, world after world, the same in every run with one seed, so
-//! that machines can share them. The devices are those of `ONEPATH_VERBS_DEVICE`, or all that there
-//! are.
+//! part of it: its cases are numbered from 0, world after world, the same in every run with one
+//! seed, so that machines can share them. The devices are those of `ONEPATH_VERBS_DEVICE`, or all
+//! that there are.
 
 use std::collections::HashSet;
 use std::ops::Range;
