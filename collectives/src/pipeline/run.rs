@@ -66,6 +66,8 @@ pub struct Pipeline<S, O> {
     /// By micro-batch; of the last stage.
     losses: Vec<f32>,
     step: u64,
+    /// Why a step did not end; there is none after it.
+    failure: Option<CollectiveError>,
 }
 
 impl<S: Stage, O: Optimizer> Pipeline<S, O> {
@@ -114,6 +116,7 @@ impl<S: Stage, O: Optimizer> Pipeline<S, O> {
             sends: VecDeque::with_capacity(MOST_SENDS + 1),
             losses: vec![0.0; losses],
             step: 0,
+            failure: None,
             links,
             optimizer,
             program,
@@ -126,21 +129,40 @@ impl<S: Stage, O: Optimizer> Pipeline<S, O> {
     ///
     /// With [`Overlap::Both`] parameters may still be gathered afterwards, which other ranks need
     /// this one for: [`finish`](Self::finish) comes after the last step.
+    ///
+    /// After a failure the pipeline is in the middle of a step: this and `finish` then return the
+    /// same error for ever.
     pub fn step(&mut self) -> Result<&[f32], PipelineError> {
-        for at in 0..self.program.steps.len() {
-            self.run(self.program.steps[at])?;
-        }
+        self.unless_failed(|pipeline| {
+            for at in 0..pipeline.program.steps.len() {
+                pipeline.run(pipeline.program.steps[at])?;
+            }
+            Ok(())
+        })?;
         self.step += 1;
         Ok(&self.losses)
     }
 
     /// Waits until the parameters of all layers are there.
     pub fn finish(&mut self) -> Result<(), PipelineError> {
-        for chunk in &mut self.chunks {
-            chunk.settle(&self.links)?;
+        self.unless_failed(|pipeline| {
+            pipeline.chunks.iter_mut().try_for_each(|chunk| chunk.settle(&pipeline.links))?;
+            pipeline.sends.clear();
+            Ok(())
+        })
+    }
+
+    fn unless_failed(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<(), CollectiveError>,
+    ) -> Result<(), PipelineError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone().into());
         }
-        self.sends.clear();
-        Ok(())
+        work(self).map_err(|error| {
+            self.failure = Some(error.clone());
+            error.into()
+        })
     }
 
     /// The parameters of a layer of one of this rank's stages; nothing where there is none, and

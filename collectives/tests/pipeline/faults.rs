@@ -30,7 +30,8 @@ fn ranks_of_all_groups_end_with_an_error_when_one_leaves() {
                 let error = pipeline.step().map(drop).expect_err("a rank is missing");
                 assert!(start.elapsed() < SOON, "{error} after {:?}", start.elapsed());
                 // It stays so.
-                assert!(pipeline.step().is_err());
+                assert_eq!(pipeline.step().map(drop), Err(error.clone()));
+                assert_eq!(pipeline.finish(), Err(error.clone()));
                 Some(error)
             });
             let errors: Vec<PipelineError> = errors.into_iter().flatten().flatten().collect();
