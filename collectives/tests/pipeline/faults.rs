@@ -1,5 +1,6 @@
 //! A rank that goes away ends the step of all others, in any group.
 
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use onepath_collectives::pipeline::{Overlap, PipelineError, Sgd};
@@ -15,6 +16,7 @@ fn ranks_of_all_groups_end_with_an_error_when_one_leaves() {
     for (kind, virtual_stages) in [(OneForwardOneBackward, 1), (Interleaved, 2)] {
         for overlap in [Overlap::Both, Overlap::None] {
             let case = Case { overlap, ..Case::new(kind, 2, virtual_stages, 2) };
+            let finished = Barrier::new(4);
             let errors = case.run(|links| {
                 let leaves = (links.pipeline.rank().index(), links.data.rank().index()) == (1, 0);
                 let schedule = case.schedule();
@@ -23,6 +25,7 @@ fn ranks_of_all_groups_end_with_an_error_when_one_leaves() {
                     pipeline.step().expect("all ranks are there");
                 }
                 pipeline.finish().expect("all ranks are there");
+                finished.wait();
                 if leaves {
                     return None;
                 }

@@ -9,6 +9,7 @@ mod losses;
 mod wrong;
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use onepath_collectives::pipeline::perceptron::Perceptron;
@@ -120,8 +121,16 @@ impl Case {
     }
 }
 
+/// Ports of the loopback address that nobody listens on. They lie below the range from which
+/// systems take automatic ports, so that no outgoing connection takes one meanwhile.
 fn free_ports(count: usize) -> Vec<u16> {
-    let bind = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let listeners: Vec<TcpListener> = (0..count).map(bind).collect();
-    listeners.iter().map(|listener| listener.local_addr().expect("bound").port()).collect()
+    const FIRST: u32 = 18_000;
+    const PORTS: u32 = 14_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let base = std::process::id().wrapping_mul(97);
+    let all = (0..PORTS).map(|_| base.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS);
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let ports: Vec<u16> = all.map(|at| (FIRST + at) as u16).filter(free).take(count).collect();
+    assert_eq!(ports.len(), count, "ports from {FIRST} to {} are free", FIRST + PORTS);
+    ports
 }
