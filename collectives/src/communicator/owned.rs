@@ -187,20 +187,28 @@ mod tests {
         assert_eq!(memory.read(), [2.0; 5]);
     }
 
+    /// Memory in flight is leaked when it is dropped, so it is settled after the panic.
     #[test]
-    #[should_panic(expected = "a call uses this memory")]
     fn memory_in_flight_cannot_be_written() {
         let communicator = Communicator::alone();
         let mut memory = Owned::zeros(1);
         memory.all_gather(&communicator).expect("one rank");
-        memory.write();
+        let written = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            memory.write();
+        }));
+        assert!(written.is_err());
+        assert_eq!(memory.settle(&communicator), Ok(true));
     }
 
     #[test]
-    #[should_panic(expected = "the communicator that started the call")]
     fn another_communicator_does_not_give_it_back() {
+        let communicator = Communicator::alone();
         let mut memory = Owned::zeros(1);
-        memory.all_gather(&Communicator::alone()).expect("one rank");
-        let _ = memory.settle(&Communicator::alone());
+        memory.all_gather(&communicator).expect("one rank");
+        let settled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _ = memory.settle(&Communicator::alone());
+        }));
+        assert!(settled.is_err());
+        assert_eq!(memory.settle(&communicator), Ok(true));
     }
 }
