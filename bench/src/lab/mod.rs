@@ -9,6 +9,7 @@
 //! | `inspect` | `lab fabric`: builds a fabric, checks it, says what it found |
 //! | `compare` | `lab`: the same collectives by every scheme, and what became of them |
 //! | `rank` | what each rank of such a run does, in a process of its own |
+//! | `talk` | how the lab and its ranks talk |
 //! | `training` | `lab --plan` of a plan of a job: a small model trained under it |
 
 mod arguments;
@@ -18,6 +19,7 @@ mod fabric;
 mod inspect;
 mod rank;
 mod sandbox;
+mod talk;
 mod training;
 
 use std::path::Path;

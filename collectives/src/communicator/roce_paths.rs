@@ -190,16 +190,11 @@ fn of_peer(table: &PathTable, to: SocketAddr) -> Option<PeerPaths> {
         .leaves
         .iter()
         .position(|leaf| leaf.destinations.iter().any(|destination| destination.address == to))?;
-    let (of_leaf, destination) = table.find(to)?;
-    let paths = of_leaf.paths.iter().zip(&destination.ports);
-    let paths: Vec<PathPorts> = paths
-        .filter(|(_, ports)| !ports.is_empty())
-        .filter_map(|(path, ports)| {
-            let number = all.binary_search(&path).ok()? as u32;
-            let ports = ports.iter().map(|pinned| pinned.port).collect();
-            Some(PathPorts { path: PathId(number), ports })
-        })
-        .collect();
+    let numbered = table.ports_by_path(to).filter_map(|(path, ports)| {
+        let number = all.binary_search(&path).ok()? as u32;
+        Some(PathPorts { path: PathId(number), ports: ports.collect() })
+    });
+    let paths: Vec<PathPorts> = numbered.collect();
     (!paths.is_empty()).then_some(PeerPaths { leaf: LeafId(leaf as u32), paths })
 }
 

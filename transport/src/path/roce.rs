@@ -137,12 +137,11 @@ pub struct LabelsOfPath {
 /// out. Nothing if the table has no path to it: it is under the same leaf, where there is nothing
 /// to choose, or nobody answered; any label will do then.
 pub fn labels(table: &PathTable, destination: IpAddr) -> Option<Vec<LabelsOfPath>> {
-    let (leaf, found) = table.find(SocketAddr::new(destination, ROCE_UDP_PORT))?;
-    let paths = leaf.paths.iter().zip(&found.ports).filter(|(_, ports)| !ports.is_empty());
-    let of_path = paths.map(|(path, ports)| {
+    let destination = SocketAddr::new(destination, ROCE_UDP_PORT);
+    table.find(destination)?;
+    let of_path = table.ports_by_path(destination).map(|(path, ports)| {
         // A table of another protocol has ports that no label chooses.
-        let label = |port: u16| FlowLabel::for_source_port(port).ok();
-        let labels = ports.iter().filter_map(|pinned| label(pinned.port)).collect();
+        let labels = ports.filter_map(|port| FlowLabel::for_source_port(port).ok()).collect();
         LabelsOfPath { path: path.clone(), labels }
     });
     Some(of_path.filter(|of_path| !of_path.labels.is_empty()).collect())

@@ -134,6 +134,18 @@ impl PathTable {
         })
     }
 
+    /// The paths to a destination with the ports that take them, in the order of [`Leaf::paths`];
+    /// those without a port are left out. Nothing if the destination is not in the table.
+    pub fn ports_by_path(
+        &self,
+        address: SocketAddr,
+    ) -> impl Iterator<Item = (&PathId, impl Iterator<Item = u16>)> {
+        let found = self.find(address).into_iter();
+        let paths = found.flat_map(|(leaf, at)| leaf.paths.iter().zip(&at.ports));
+        let usable = paths.filter(|(_, ports)| !ports.is_empty());
+        usable.map(|(path, ports)| (path, ports.iter().map(|pinned| pinned.port)))
+    }
+
     /// Every pinned port with its destination and path.
     pub fn entries(&self) -> impl Iterator<Item = (SocketAddr, &PathId, PinnedPort)> {
         self.leaves.iter().flat_map(|leaf| {

@@ -106,10 +106,3 @@ impl Tally {
         }
     }
 }
-
-/// As a line; plain data always becomes one.
-pub(crate) fn line(message: &impl Serialize) -> String {
-    let mut text = serde_json::to_string(message).expect("messages are plain data");
-    text.push('\n');
-    text
-}

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use super::message::{Command, Event, Place, Task, line};
+use super::message::{Command, Event, Place, Task};
 use super::places::Places;
 use super::{RunError, Shared};
 use crate::arguments::RANK_COMMAND;
 use crate::lab::fabric::{Fabric, Namespace};
+use crate::lab::talk::line;
 use crate::launch::Tail;
 
 /// The longest line of a rank that is read.

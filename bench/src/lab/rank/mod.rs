@@ -8,7 +8,7 @@
 mod call;
 mod paths;
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -23,10 +23,10 @@ use onepath_transport::proto::congestion::{Marking, NsccConfig};
 use onepath_transport::proto::{CongestionConfig, MtuConfig};
 use onepath_transport::spray::SprayOptions;
 use onepath_transport::tcp::pinned::PinnedOptions;
-use rustix::time::{ClockId, clock_gettime};
 
-use super::compare::message::{Command, Event, Tally, Task, line};
+use super::compare::message::{Command, Event, Tally, Task};
 use super::compare::scheme::Wiring;
+use super::talk::{end, now_ns, tell};
 use call::Run;
 use paths::Probing;
 
@@ -81,14 +81,7 @@ enum RankError {
 
 /// Does what the lab says on standard input, and tells it on standard output.
 pub(crate) fn run() -> ExitCode {
-    match work() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // If nobody listens, the exit code says it.
-            let _ = tell(&Event::Failed { problem: error.to_string() });
-            ExitCode::from(crate::FAILURE)
-        }
-    }
+    end(work(), |problem| Event::Failed { problem })
 }
 
 fn work() -> Result<(), RankError> {
@@ -269,16 +262,4 @@ fn attend(
 fn is(line: &str, expected: Command) -> Result<(), RankError> {
     let found = serde_json::from_str(line)?;
     if found == expected { Ok(()) } else { Err(RankError::Command { found, expected }) }
-}
-
-fn tell(event: &Event) -> io::Result<()> {
-    let mut to = io::stdout().lock();
-    to.write_all(line(event).as_bytes())?;
-    to.flush()
-}
-
-/// Of the clock that all processes of the machine share.
-fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

@@ -113,15 +113,10 @@ impl FindPaths for Probing {
 
 /// The ports of each path to a destination; a path has the number of its spine.
 fn pinned(table: &PathTable, to: SocketAddr) -> Vec<PathPorts> {
-    let Some((leaf, destination)) = table.find(to) else { return Vec::new() };
-    let paths = leaf.paths.iter().zip(&destination.ports);
-    let mut paths: Vec<PathPorts> = paths
-        .filter(|(_, ports)| !ports.is_empty())
-        .filter_map(|(path, ports)| {
-            let ports = ports.iter().map(|pinned| pinned.port).collect();
-            Some(PathPorts { path: number(path)?, ports })
-        })
-        .collect();
+    let numbered = table.ports_by_path(to).filter_map(|(path, ports)| {
+        Some(PathPorts { path: number(path)?, ports: ports.collect() })
+    });
+    let mut paths: Vec<PathPorts> = numbered.collect();
     paths.sort_unstable_by_key(|path| path.path);
     paths
 }

@@ -7,10 +7,10 @@ use super::placement::{Carrier, Group, Placement};
 use super::plan::PlanOfJob;
 use super::{TrainingError, Work};
 use crate::arguments::STAGE_COMMAND;
-use crate::lab::compare::message::line;
 use crate::lab::compare::world::{Heard, World};
 use crate::lab::cpu::CpuTimes;
 use crate::lab::fabric::clusters::Clusters;
+use crate::lab::talk::line;
 
 /// Where groups meet; each has a port of its own behind this one.
 const RENDEZVOUS_PORT: usize = 29_400;

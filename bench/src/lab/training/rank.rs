@@ -1,6 +1,6 @@
 //! What one rank does: a process of its own on its own host.
 
-use std::io::{self, BufRead, Lines, StdinLock, Write};
+use std::io::{self, BufRead, Lines, StdinLock};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,10 +13,9 @@ use onepath_collectives::pipeline::{Adam, Links, Overlap, Pipeline, PipelineErro
 use onepath_collectives::{CollectiveError, Communicator};
 use onepath_topology::pipeline::schedule::{Schedule, ScheduleError, ScheduleKind};
 use onepath_topology::{Bytes, Rank, WorldSize};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::message::{Command, Event, GroupTask, Task};
-use crate::lab::compare::message::line;
+use crate::lab::talk::{end, now_ns, tell};
 
 /// How long joining may take.
 const JOIN: Duration = Duration::from_mins(1);
@@ -55,14 +54,7 @@ enum RankError {
 
 /// Does what the lab says on standard input, and tells it on standard output.
 pub(crate) fn run() -> ExitCode {
-    match work() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // If nobody listens, the exit code says it.
-            let _ = tell(&Event::Failed { problem: error.to_string() });
-            ExitCode::from(crate::FAILURE)
-        }
-    }
+    end(work(), |problem| Event::Failed { problem })
 }
 
 fn work() -> Result<(), RankError> {
@@ -153,16 +145,4 @@ fn join(group: &GroupTask, limit: Duration) -> Result<Communicator, RankError> {
 /// The next line; nothing but the lab's end closes the stream.
 fn next(commands: &mut Lines<StdinLock<'static>>) -> io::Result<String> {
     commands.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))
-}
-
-fn tell(event: &Event) -> io::Result<()> {
-    let mut to = io::stdout().lock();
-    to.write_all(line(event).as_bytes())?;
-    to.flush()
-}
-
-/// Of the clock that all processes of the machine share.
-fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

@@ -58,8 +58,11 @@ impl Labels {
 
     /// The path of a lane's present label, where it is known.
     pub(super) fn path(&self, lane: u8) -> Option<PathId> {
-        let at = self.now.get(usize::from(lane)).copied().flatten()?;
-        self.paths.get(at).map(|known| known.path)
+        self.paths.get(self.index(lane)?).map(|known| known.path)
+    }
+
+    fn index(&self, lane: u8) -> Option<usize> {
+        self.now.get(usize::from(lane)).copied().flatten()
     }
 
     /// Whether a lane is beyond those of which each path has as many: spraying over it as well
@@ -73,7 +76,7 @@ impl Labels {
     /// one begin on different ports of it.
     pub(super) fn first(&self, lane: u8) -> FlowLabel {
         let at = usize::from(lane);
-        match self.now.get(at).copied().flatten() {
+        match self.index(lane) {
             Some(path) => self.of_path(path, at / self.paths.len()),
             None => self.unknown(at, 0),
         }
@@ -91,27 +94,24 @@ impl Labels {
         open: &[(u8, FlowLabel)],
     ) -> FlowLabel {
         let (at, turn) = (usize::from(lane), generation as usize);
-        let failed = self.now.get(at).copied().flatten();
-        for (path, known) in self.paths.iter_mut().enumerate() {
-            let on = |lane: u8| self.now.get(usize::from(lane)).copied().flatten() == Some(path);
-            let alive = open.iter().any(|&(lane, _)| on(lane));
+        let failed = self.index(lane);
+        for path in 0..self.paths.len() {
+            let alive = open.iter().any(|&(lane, _)| self.index(lane) == Some(path));
+            let known = &mut self.paths[path];
             known.suspect = !alive && (known.suspect || failed == Some(path));
         }
-        let (path, label) = match open.first() {
-            Some(&(other, label))
-                if generation.is_multiple_of(2) && !generation.is_multiple_of(ANY_OF) =>
-            {
-                (self.now.get(usize::from(other)).copied().flatten(), label)
-            }
-            Some(&(_, label)) if generation.is_multiple_of(2) && self.paths.is_empty() => {
-                (None, label)
-            }
-            _ if !self.paths.is_empty() && !generation.is_multiple_of(ANY_OF) => {
-                let path = self.another(failed, at + turn, open);
-                (Some(path), self.of_path(path, at / self.paths.len() + turn))
-            }
-            _ if generation <= 1 => (None, self.unknown(at, turn)),
-            _ => (None, self.derived(at, turn)),
+        let known = !self.paths.is_empty();
+        let any = known && generation.is_multiple_of(ANY_OF);
+        let follow = open.first().filter(|_| generation.is_multiple_of(2) && !any);
+        let (path, label) = if let Some(&(other, label)) = follow {
+            (self.index(other), label)
+        } else if known && !any {
+            let path = self.another(failed, at + turn, open);
+            (Some(path), self.of_path(path, at / self.paths.len() + turn))
+        } else if generation <= 1 {
+            (None, self.unknown(at, turn))
+        } else {
+            (None, self.derived(at, turn))
         };
         if let Some(now) = self.now.get_mut(at) {
             *now = path;
@@ -124,10 +124,8 @@ impl Labels {
     fn another(&self, failed: Option<usize>, turn: usize, open: &[(u8, FlowLabel)]) -> usize {
         let count = self.paths.len();
         let first = failed.map_or(turn, |failed| failed + 1);
-        let lanes = |path: usize| {
-            let on = |lane: u8| self.now.get(usize::from(lane)).copied().flatten() == Some(path);
-            open.iter().filter(|&&(lane, _)| on(lane)).count()
-        };
+        let lanes =
+            |path: usize| open.iter().filter(|&&(lane, _)| self.index(lane) == Some(path)).count();
         let paths = (0..count).map(|step| (first + step) % count);
         let others = paths.filter(|&path| count == 1 || failed != Some(path));
         others.min_by_key(|&path| (self.paths[path].suspect, lanes(path))).unwrap_or(0)

@@ -415,7 +415,11 @@ impl VerbsTransport {
 
     /// Tells the table of loans that have ended; whether there were any.
     fn settle(&mut self, table: &mut FlowTable) -> bool {
-        self.peers.iter_mut().filter_map(|peer| peer.settle(table).then_some(())).count() > 0
+        let mut any = false;
+        for peer in &mut self.peers {
+            any |= peer.settle(table);
+        }
+        any
     }
 
     fn step(&mut self, table: &mut FlowTable) -> Result<Activity, TransportError> {
