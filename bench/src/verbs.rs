@@ -27,7 +27,7 @@ pub(crate) struct VerbsArguments {
     #[arg(long = "verbs-lanes", env = "ONEPATH_VERBS_LANES",
           value_parser = value_parser!(u16).range(1..=16))]
     lanes: Option<u16>,
-    /// The flow label of each lane, as in 1,2,0x3 [default: at random]
+    /// The flow label of each lane, as in 1,2,0x3 [default: a hash of the ranks]
     #[arg(
         long = "verbs-labels",
         env = "ONEPATH_VERBS_LABELS",
