@@ -5,10 +5,12 @@ use crate::lexer::{code_only, words};
 use crate::{files, report};
 
 /// Folders of crates by layer; a crate depends on lower layers only.
-const LAYERS: [(&str, u32); 6] = [
+const LAYERS: [(&str, u32); 8] = [
     ("topology", 0),
     ("transport", 1),
     ("collectives", 2),
+    ("deploy/pack", 2),
+    ("pack", 2),
     ("bench", 3),
     ("deploy", 3),
     ("tests", 4),
@@ -133,9 +135,11 @@ fn manifests() -> Vec<File> {
 
 /// The layer of a crate, by its folder or a path inside it.
 fn layer(path: &str) -> u32 {
-    let folder = path.split('/').next().unwrap_or_default();
-    let found = LAYERS.iter().find(|(name, _)| *name == folder);
-    found.unwrap_or_else(|| panic!("'{folder}' has no layer: add it to LAYERS")).1
+    let inside = |folder: &str| {
+        path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let found = LAYERS.iter().find(|(folder, _)| inside(folder));
+    found.unwrap_or_else(|| panic!("'{path}' has no layer: add it to LAYERS")).1
 }
 
 /// Line (from 0) and package name of each dependency of a manifest, of every kind and target.

@@ -1,0 +1,20 @@
+//! Placing gangs of worker pods on nodes that are nearly full.
+//!
+//! After "Priority Matters" (arXiv 2511.08373): per priority tier, most urgent first, place as many
+//! pods as can be, then disturb as few running ones as can be; each stage's value is kept in the
+//! following ones. Beyond it: gangs (all or none), topology, certificates.
+//!
+//! This crate performs no I/O beyond parsing; back ends that are libraries of others are opened at
+//! run time.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`problem`] | nodes, pods, tiers, gangs: what is to be placed where |
+//! | [`placement`] | a node, or none, for each pod |
+//! | [`score`] | what a placement is worth, and the order of objectives |
+//! | [`check`] | independent of every solver: is a placement allowed, and what is it worth |
+
+pub mod check;
+pub mod placement;
+pub mod problem;
+pub mod score;
