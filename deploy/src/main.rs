@@ -9,6 +9,7 @@
 //! | `job` | the tables `model` and `training` of an inventory file |
 //! | `plan` | a plan with its groups, traffic and timeline; its explanation |
 //! | `emit` | the plan in the forms of launchers, Megatron-LM and a browser |
+//! | `scheduler` | in a Kubernetes cluster: pods that the default scheduler leaves pending |
 //! | `detect` | this node's GPUs and NICs as an entry of an inventory |
 //!
 //! Exit codes: 0 all is well, 1 a failure or wrong input, 2 a wrong command line.
@@ -21,6 +22,7 @@ mod evaluate;
 mod job;
 mod plan;
 mod read;
+mod scheduler;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -49,6 +51,9 @@ fn main() -> ExitCode {
             }
             None => make_plan(&command.plan),
         },
+        Task::Scheduler(arguments) => {
+            scheduler::run(&arguments).map(|()| String::new()).map_err(|error| error.to_string())
+        }
         Task::Detect(arguments) => detect::run(&arguments).map_err(|error| error.to_string()),
     };
     match text {

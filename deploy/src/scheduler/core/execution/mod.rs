@@ -261,12 +261,13 @@ impl Execution {
         if matches!(self.phase, Phase::Restore | Phase::Clean | Phase::Ended) {
             return;
         }
-        for target in &self.plan.targets {
-            let bound = |binding: &Binding| binding.granted && binding.pod == target.pod;
-            if !self.bindings.iter().any(bound) {
-                let note = format!("plan {} abandoned: {why}", self.plan.id);
-                self.tell(target.pod.clone(), Reason::Abandoned, note);
-            }
+        let note = format!("plan {} abandoned: {why}", self.plan.id);
+        let bound =
+            |pod: &PodName| self.bindings.iter().any(|one| one.granted && one.pod == *pod);
+        let pods = self.plan.targets.iter().map(|target| &target.pod);
+        let left: Vec<PodName> = pods.filter(|pod| !bound(pod)).cloned().collect();
+        for pod in left {
+            self.tell(pod, Reason::Abandoned, note.clone());
         }
         self.end = End::Abandoned(why);
         let moved = self.plan.victims.iter().zip(&self.victims);
