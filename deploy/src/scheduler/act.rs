@@ -71,8 +71,8 @@ async fn set_taint(nodes: &Api<Node>, node: &Node, plan: Option<&str>) -> kube::
         "metadata": {"resourceVersion": node.resource_version(), "uid": node.uid()},
         "spec": {"taints": taints},
     });
-    let patched = nodes.patch(&node.name_any(), &PatchParams::default(), &Patch::Merge(patch));
-    patched.await.map(|_| ())
+    let name = node.name_any();
+    nodes.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(|_| ())
 }
 
 /// Evicts a pod, if it is still the same and its budgets allow it.

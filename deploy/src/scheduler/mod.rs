@@ -74,7 +74,9 @@ fn settings(arguments: &SchedulerArguments) -> Result<work::Settings, SchedulerE
     let mut random = [0_u8; 4];
     getrandom::fill(&mut random)?;
     let run: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    // Only a name to be told by: without one the random number does.
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
     let seconds = Duration::from_secs_f64;
     Ok(work::Settings {
         patience: seconds(arguments.patience),

@@ -21,7 +21,6 @@ use onepath_pack::kubernetes::{Snapshot, SnapshotOptions};
 use super::core::patience::Waiting;
 use super::core::world::{NodeState, PodName, PodState, Question, World};
 pub(crate) use entry::{CONDITION, NodeEntry, PodEntry};
-pub(crate) use question::pods_by_uid;
 use kind::Kind;
 
 /// The taint of nodes that are reserved; its value is the plan's.

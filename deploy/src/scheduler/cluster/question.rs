@@ -72,7 +72,7 @@ impl Cluster {
 }
 
 /// The pods of a problem by their uids, which are those of the snapshot in its order.
-pub(crate) fn pods_by_uid<'a>(mapping: &Mapping, uids: &'a [String]) -> HashMap<&'a str, PodId> {
+fn pods_by_uid<'a>(mapping: &Mapping, uids: &'a [String]) -> HashMap<&'a str, PodId> {
     let numbered = (0..).map(PodId).zip(&mapping.pods);
     numbered.filter_map(|(id, index)| Some((uids.get(*index)?.as_str(), id))).collect()
 }
