@@ -31,7 +31,8 @@ pub(super) fn find(state: &State<'_>, pod: PodId, random: &mut Random) -> Option
     let enough = (nodes.len() * LEAST_CANDIDATES_PERCENTAGE / 100).max(LEAST_CANDIDATES);
     let offset = random.below(nodes.len() as u64) as usize;
     let (before, after) = nodes.split_at(offset);
-    let candidates = after.iter().chain(before).filter_map(|node| select_victims(state, pod, *node));
+    let candidates =
+        after.iter().chain(before).filter_map(|node| select_victims(state, pod, *node));
     candidates.take(enough).min_by_key(|candidate| cost(state, candidate))
 }
 
@@ -49,7 +50,9 @@ fn select_victims(state: &State<'_>, pod: PodId, node: NodeId) -> Option<Candida
         let request = &pods[victim.index()].request;
         used.iter_mut().zip(request).for_each(|(used, asked)| *used += sign * asked);
     };
-    potential.iter().for_each(|victim| count(&mut used, *victim, -1));
+    for victim in &potential {
+        count(&mut used, *victim, -1);
+    }
     if potential.is_empty() || !state.fits(pod, node, &used) {
         return None;
     }

@@ -54,7 +54,7 @@ pub fn problem(size: Size, seed: u64) -> Result<Problem, BuildError> {
     let settings = Settings { arrival: Arrival::OneByOne, preemption: false, seed: random.next() };
     let placement = schedule(&build(&frame, &pods)?, &settings);
     settle(&mut pods, &placement);
-    with_gangs(frame, [present, waiting].concat(), pods.split_off(in_present))
+    with_gangs(frame, [present, waiting].concat(), &pods.split_off(in_present))
 }
 
 /// Equal nodes below leaves, and a class that all of them are of.
@@ -138,7 +138,8 @@ fn first_fit(pods: &[PodSpec], free: &mut [Amounts]) -> Option<Vec<usize>> {
     let mut left = free.to_vec();
     let mut places = Vec::with_capacity(pods.len());
     for pod in pods {
-        let fits = |free: &Amounts| free.iter().zip(&pod.request).all(|(free, asked)| asked <= free);
+        let fits =
+            |free: &Amounts| free.iter().zip(&pod.request).all(|(free, asked)| asked <= free);
         let at = left.iter().position(fits)?;
         left[at].iter_mut().zip(&pod.request).for_each(|(free, asked)| *free -= asked);
         places.push(at);
@@ -151,7 +152,7 @@ fn first_fit(pods: &[PodSpec], free: &mut [Amounts]) -> Option<Vec<usize>> {
 fn with_gangs(
     mut frame: Builder,
     gangs: Vec<(usize, Vec<PodSpec>)>,
-    singles: Vec<PodSpec>,
+    singles: &[PodSpec],
 ) -> Result<Problem, BuildError> {
     for (number, mut pods) in gangs {
         let gang = frame.gang(format!("gang-{number}"), pods.len() as u32);
@@ -162,11 +163,11 @@ fn with_gangs(
                 (pod.gang, pod.part) = (Some(gang), Some(part));
             }
         }
-        pods.into_iter().for_each(|pod| {
+        for pod in pods {
             frame.pod(pod);
-        });
+        }
     }
-    build(&frame, &singles)
+    build(&frame, singles)
 }
 
 #[cfg(test)]
@@ -181,9 +182,8 @@ mod tests {
         let first = problem(size, 3).expect("a problem");
         assert_eq!(first, problem(size, 3).expect("the same problem"));
         assert_eq!(first.pods().len(), 800);
-        let runs = |gang: &crate::problem::Gang| {
-            first.pods()[gang.pods[0].index()].runs_on.is_some()
-        };
+        let runs =
+            |gang: &crate::problem::Gang| first.pods()[gang.pods[0].index()].runs_on.is_some();
         let running = first.gangs().iter().filter(|gang| runs(gang)).count();
         assert!((1..10).contains(&running), "{running} gangs run");
         check(&first, &Placement::as_it_is(&first)).expect("an allowed state");
