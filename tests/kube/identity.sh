@@ -5,7 +5,7 @@
 #   identity_make                                 certificates, keys, users, their kubeconfigs
 #   identity_bind                                 what the API server has to be told of them
 #   identity_kubeconfig TOKEN [NAMESPACE]         prints a kubeconfig
-#   identity_api TOKEN PATH [CURL ARGUMENT...]    one request
+#   identity_api TOKEN PATH [CURL ARGUMENT...]    one request; $api_type is of its body
 #   identity_service_account NAMESPACE NAME       prints a token of a service account, for a day
 
 # NAME USER [GROUP]: the name is that of its files. The API server itself binds the rights of
@@ -85,7 +85,7 @@ identity_api() {
     local token=$1 path=$2
     shift 2
     curl -sS --fail-with-body --noproxy '*' --max-time 10 --cacert "$plane/certificates/ca.crt" \
-        -H "Authorization: Bearer $token" -H 'Content-Type: application/json' "$@" \
+        -H "Authorization: Bearer $token" -H "Content-Type: ${api_type:-application/json}" "$@" \
         "https://127.0.0.1:$apiserver_port$path"
 }
 

@@ -16,13 +16,14 @@ plane=''
 readonly plane_ready_s=120 plane_patience_s=10 plane_port_taken=98
 
 # Controllers without which objects that tests use would stay as they are. Not node-lifecycle: fake
-# nodes send no heartbeats, and it would find them dead.
+# nodes send no heartbeats, and it would find them dead. That of daemon sets also keeps the index of
+# pods by nodes that taint-eviction needs; that of cluster roles fills `view`, `edit` and `admin`.
 readonly plane_controllers=(
     job-controller cronjob-controller replicaset-controller deployment-controller
-    statefulset-controller disruption-controller taint-eviction-controller
+    statefulset-controller daemonset-controller disruption-controller taint-eviction-controller
     pod-garbage-collector-controller garbage-collector-controller ttl-after-finished-controller
     namespace-controller serviceaccount-controller root-ca-certificate-publisher-controller
-    endpointslice-controller resourcequota-controller
+    endpointslice-controller resourcequota-controller clusterrole-aggregation-controller
 )
 
 # Below the ports that kernels give to clients, which would come and go.
@@ -41,8 +42,9 @@ plane_make() {
     etcd_peer_port=$(plane_free_port)
     apiserver_port=$(plane_free_port)
     mkdir "$plane"/{logs,pids} &&
-        declare -p bin_of etcd_port etcd_peer_port apiserver_port extra_controllers \
-            >"$plane/settings" &&
+        # To be read inside a function, where `declare` would be local.
+        declare -p bin_of etcd_port etcd_peer_port apiserver_port extra_controllers |
+        sed 's/^declare /declare -g /' >"$plane/settings" &&
         identity_make
 }
 
@@ -67,7 +69,8 @@ plane_command() {
                 --unsafe-no-fsync --log-level warn
             ;;
         apiserver)
-            # There is no other host, so nobody is to be told where this one is.
+            # No other host is to be told where this one is. With --shutdown-send-retry-after it
+            # does not wait a minute for watches when it is to end, but 2 s.
             printf '%s\n' "${bin_of[kube-apiserver]}" \
                 --etcd-servers "http://127.0.0.1:$etcd_port" \
                 --bind-address 127.0.0.1 --advertise-address 127.0.0.1 \
@@ -81,7 +84,7 @@ plane_command() {
                 --service-account-signing-key-file "$certificates/accounts.key" \
                 --service-cluster-ip-range 10.0.0.0/24 \
                 --disable-admission-plugins TaintNodesByCondition \
-                --profiling=false
+                --shutdown-send-retry-after --profiling=false
             ;;
         controllers)
             local IFS=,
@@ -137,6 +140,8 @@ plane_start() {
     printf '== %s: %s\n' "$(date +%T)" "${command[*]}" >>"$log"
     ONEPATH_KUBE_MEMBER=$plane "${command[@]}" >>"$log" 2>&1 </dev/null 9>&- &
     pid=$!
+    # Else the shell would report each end.
+    disown "$pid"
     echo "$pid" >"$plane/pids/$name"
     # Until the program has replaced this shell it does not look like a member.
     while kill -0 "$pid" 2>/dev/null && ! plane_is_member "$pid"; do sleep 0.01; done
