@@ -12,9 +12,11 @@
 //! | [`problem`] | nodes, pods, tiers, gangs: what is to be placed where |
 //! | [`placement`] | a node, or none, for each pod |
 //! | [`score`] | what a placement is worth, and the order of objectives |
+//! | [`kubernetes`] | nodes and pods of Kubernetes as a problem |
 //! | [`check`] | independent of every solver: is a placement allowed, and what is it worth |
 
 pub mod check;
+pub mod kubernetes;
 pub mod placement;
 pub mod problem;
 pub mod score;
