@@ -1,0 +1,1 @@
+//! Seeded clusters, with pods arriving.
