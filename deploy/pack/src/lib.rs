@@ -14,9 +14,14 @@
 //! | [`score`] | what a placement is worth, and the order of objectives |
 //! | [`check`] | independent of every solver: is a placement allowed, and what is it worth |
 //! | [`solve`] | stage by stage: the best placement within a budget, and its proof |
+//! | [`default_scheduler`] | what kube-scheduler's default profile does |
+//! | [`instances`] | problems made from a seed |
 
 pub mod check;
+pub mod default_scheduler;
+pub mod instances;
 pub mod placement;
 pub mod problem;
+mod random;
 pub mod score;
 pub mod solve;
