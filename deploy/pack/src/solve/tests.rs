@@ -111,7 +111,7 @@ fn brute_force(problem: &Problem, objective: Objective) -> Option<Score> {
 }
 
 fn options(objective: Objective, back_end: BackEndChoice) -> Options {
-    Options { objective, back_end, seed: 1, budget: Budget::cpu(Duration::from_secs(60)) }
+    Options { objective, back_end, seed: 1, budget: Budget::cpu(Duration::from_mins(1)) }
 }
 
 fn compare(kind: Kind, cases: u64, back_end: BackEndChoice) {
