@@ -16,7 +16,9 @@
 //! | [`solve`] | stage by stage: the best placement within a budget, and its proof |
 //! | [`default_scheduler`] | what kube-scheduler's default profile does |
 //! | [`instances`] | problems made from a seed |
+//! | [`bench`] | measuring back ends on instances |
 
+pub mod bench;
 pub mod check;
 pub mod default_scheduler;
 pub mod instances;

@@ -16,6 +16,39 @@ pub enum Clock {
     ThreadCpu,
 }
 
+impl Clock {
+    fn since(self, origin: Instant) -> Duration {
+        match self {
+            Self::Wall => origin.elapsed(),
+            Self::ThreadCpu => {
+                let now = clock_gettime(ClockId::ThreadCPUTime);
+                Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+            }
+        }
+    }
+}
+
+/// Says how long something took.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch {
+    clock: Clock,
+    origin: Instant,
+    begin: Duration,
+}
+
+impl Stopwatch {
+    /// Begins now.
+    pub fn new(clock: Clock) -> Self {
+        let origin = Instant::now();
+        Self { clock, origin, begin: clock.since(origin) }
+    }
+
+    /// Since it began; of processor time that of the calling thread, which must be the same.
+    pub fn elapsed(&self) -> Duration {
+        self.clock.since(self.origin).saturating_sub(self.begin)
+    }
+}
+
 /// How long solving may take, and how it is stopped sooner.
 #[derive(Clone, Debug)]
 pub struct Budget {
@@ -64,13 +97,7 @@ impl Deadline {
     }
 
     fn now(&self) -> Duration {
-        match self.clock {
-            Clock::Wall => self.origin.elapsed(),
-            Clock::ThreadCpu => {
-                let now = clock_gettime(ClockId::ThreadCPUTime);
-                Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
-            }
-        }
+        self.clock.since(self.origin)
     }
 
     /// How much is left; nothing once interrupted.
