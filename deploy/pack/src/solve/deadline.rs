@@ -1,4 +1,4 @@
-//! The only place of this crate that reads a clock.
+//! The only place of this crate that reads a clock, but for what watches a library of others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,9 +100,19 @@ impl Deadline {
         self.clock.since(self.origin)
     }
 
+    /// By which clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Whether somebody wants an end before the time is up.
+    pub fn interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+
     /// How much is left; nothing once interrupted.
     pub fn left(&self) -> Duration {
-        if self.interrupt.load(Ordering::Relaxed) {
+        if self.interrupted() {
             return Duration::ZERO;
         }
         self.end.saturating_sub(self.now())

@@ -1,5 +1,6 @@
 //! Options of `pack bench`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -51,6 +52,9 @@ pub(crate) struct BenchArguments {
     /// Solves them too, and the others are compared with it
     #[arg(long, value_enum, value_name = "NAME")]
     pub(crate) compare: Option<BackEndName>,
+    /// libortools.so, or the folder that it is in [default: that of the Python package]
+    #[arg(long, env = "ONEPATH_ORTOOLS", value_name = "PATH")]
+    pub(crate) ortools: Option<PathBuf>,
     /// In which form the table is printed
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -61,6 +65,8 @@ pub(crate) struct BenchArguments {
 pub(crate) enum BackEndName {
     /// The search of onepath
     Search,
+    /// OR-Tools CP-SAT, from the Python package ortools
+    Cpsat,
 }
 
 impl BackEndName {
@@ -68,6 +74,7 @@ impl BackEndName {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Search => "search",
+            Self::Cpsat => "cpsat",
         }
     }
 }

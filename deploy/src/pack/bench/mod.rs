@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use onepath_pack::bench::{Run, RunError, run};
+use onepath_pack::cpsat::{CpSat, OpenError};
 use onepath_pack::instances::paper::{Instance, Setup, instances};
 use onepath_pack::problem::BuildError;
 use onepath_pack::solve::deadline::Budget;
@@ -27,6 +28,9 @@ pub(crate) enum BenchError {
     /// A run.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A library that is not there.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// Ctrl-C cannot be caught.
     #[error("signal handler: {0}")]
     Signal(std::io::Error),
@@ -50,11 +54,13 @@ pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<String, BenchError
             true
         }
     });
+    let mut back_ends: Vec<BackEnd> =
+        back_ends.into_iter().map(|name| open(name, arguments)).collect::<Result<_, _>>()?;
     let progress = Progress::new(instances.len());
     let mut runs: Vec<Run> = Vec::new();
     for instance in &instances {
-        for name in &back_ends {
-            let solved = solve(instance, *name, arguments, &interrupt)?;
+        for back_end in &mut back_ends {
+            let solved = solve(instance, back_end, arguments, &interrupt)?;
             if interrupt.load(Ordering::Relaxed) {
                 progress.bar.finish_and_clear();
                 eprintln!("onepath: interrupted after {} runs", runs.len());
@@ -68,19 +74,34 @@ pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<String, BenchError
     table::write(arguments, &runs)
 }
 
+/// A back end, ready: loading a library is not part of a budget.
+enum BackEnd {
+    Own(BackEndChoice),
+    CpSat(CpSat),
+}
+
+fn open(name: BackEndName, arguments: &BenchArguments) -> Result<BackEnd, OpenError> {
+    Ok(match name {
+        BackEndName::Search => BackEnd::Own(BackEndChoice::Search),
+        BackEndName::Cpsat => BackEnd::CpSat(CpSat::open(arguments.ortools.as_deref())?),
+    })
+}
+
 fn solve(
     instance: &Instance,
-    name: BackEndName,
+    back_end: &mut BackEnd,
     arguments: &BenchArguments,
     interrupt: &Arc<AtomicBool>,
 ) -> Result<Run, BenchError> {
-    let back_end = match name {
-        BackEndName::Search => BackEndChoice::Search,
-    };
     let budget = Budget { interrupt: Arc::clone(interrupt), ..Budget::cpu(arguments.budget) };
     let (objective, seed) = (arguments.objective.into(), arguments.seed);
-    let options = Options { objective, back_end, seed, budget };
-    Ok(run(instance, &options, None)?)
+    let options = |back_end| Options { objective, back_end, seed, budget };
+    Ok(match back_end {
+        BackEnd::Own(choice) => run(instance, &options(*choice), None)?,
+        BackEnd::CpSat(solver) => {
+            run(instance, &options(BackEndChoice::default()), Some(solver))?
+        }
+    })
 }
 
 /// Of each kind as many as are asked for; a kind of which there are fewer is named.

@@ -96,7 +96,7 @@ fn text(arguments: &BenchArguments, rows: &[Row]) -> String {
     let (budget, seed) = (arguments.budget.as_secs_f64(), arguments.seed);
     let _ = writeln!(
         text,
-        "Times are processor time of one thread in seconds, budget {budget} s; seeds from {seed} on."
+        "Processor time of one thread in seconds, budget {budget} s; seeds from {seed} on."
     );
     compare(arguments, rows, &mut text);
     text
