@@ -97,7 +97,8 @@ fn watch(deadline: &Deadline, left: Duration) -> impl Fn() -> bool + Send + use<
     let cpu = (deadline.clock() == Clock::ThreadCpu).then(ThreadTime::of_this_thread).flatten();
     let begin = cpu.and_then(ThreadTime::now);
     move || {
-        let used = cpu.and_then(ThreadTime::now).zip(begin).map(|(now, begin)| now.saturating_sub(begin));
+        let used =
+            cpu.and_then(ThreadTime::now).zip(begin).map(|(now, begin)| now.saturating_sub(begin));
         deadline.interrupted() || used.is_some_and(|used| used >= left)
     }
 }

@@ -98,9 +98,7 @@ fn solve(
     let options = |back_end| Options { objective, back_end, seed, budget };
     Ok(match back_end {
         BackEnd::Own(choice) => run(instance, &options(*choice), None)?,
-        BackEnd::CpSat(solver) => {
-            run(instance, &options(BackEndChoice::default()), Some(solver))?
-        }
+        BackEnd::CpSat(solver) => run(instance, &options(BackEndChoice::default()), Some(solver))?,
     })
 }
 
