@@ -10,6 +10,7 @@
 //! | `plan` | a plan with its groups, traffic and timeline; its explanation |
 //! | `emit` | the plan in the forms of launchers, Megatron-LM and a browser |
 //! | `scheduler` | in a Kubernetes cluster: pods that the default scheduler leaves pending |
+//! | `pack` | pods on nodes |
 //! | `detect` | this node's GPUs and NICs as an entry of an inventory |
 //!
 //! Exit codes: 0 all is well, 1 a failure or wrong input, 2 a wrong command line.
@@ -20,6 +21,7 @@ mod detect;
 mod emit;
 mod evaluate;
 mod job;
+mod pack;
 mod plan;
 mod read;
 mod scheduler;
@@ -31,7 +33,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use arguments::{Arguments, PlanArguments, PlanTask, Task};
+use arguments::{Arguments, PackTask, PlanArguments, PlanTask, Task};
 
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
@@ -54,6 +56,11 @@ fn main() -> ExitCode {
         Task::Scheduler(arguments) => {
             scheduler::run(&arguments).map(|()| String::new()).map_err(|error| error.to_string())
         }
+        Task::Pack(command) => match command.task {
+            PackTask::Bench(arguments) => {
+                pack::bench::run_bench(&arguments).map_err(|error| error.to_string())
+            }
+        },
         Task::Detect(arguments) => detect::run(&arguments).map_err(|error| error.to_string()),
     };
     match text {
