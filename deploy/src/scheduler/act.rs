@@ -136,7 +136,8 @@ pub(crate) async fn bind(client: Client, pod: PodName, node: String, gated: bool
 /// Takes our gates away, and leaves a mark by which the pod is known as ours to move.
 async fn open(pods: &Api<Pod>, name: &PodName) -> kube::Result<()> {
     let pod = pods.get(&name.name).await?;
-    let gates = pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.clone()).unwrap_or_default();
+    let gates =
+        pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.clone()).unwrap_or_default();
     let others: Vec<_> =
         gates.iter().filter(|gate| !gate.name.starts_with(marks::GATE_PREFIX)).collect();
     if others.len() == gates.len() {

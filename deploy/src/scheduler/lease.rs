@@ -59,7 +59,12 @@ impl Leadership {
         let said = |error: kube::Error| format!("lease {NAME}: {error}");
         let Some(mut lease) = self.leases.get_opt(NAME).await.map_err(said)? else {
             let lease = self.fresh();
-            return self.leases.create(&PostParams::default(), &lease).await.map(|_| ()).map_err(said);
+            return self
+                .leases
+                .create(&PostParams::default(), &lease)
+                .await
+                .map(|_| ())
+                .map_err(said);
         };
         let spec = lease.spec.take().unwrap_or_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();

@@ -130,11 +130,7 @@ fn as_it_is(problem: &Problem) -> Score {
 }
 
 /// Budgets of which more pods would be evicted than they allow.
-fn broken_budgets(
-    problem: &Problem,
-    mapping: &Mapping,
-    placement: &Placement,
-) -> HashSet<String> {
+fn broken_budgets(problem: &Problem, mapping: &Mapping, placement: &Placement) -> HashSet<String> {
     let evicted = |pod: &&PodId| {
         let runs_on = problem.pods()[pod.index()].runs_on;
         runs_on.is_some() && runs_on != placement.node(**pod)
@@ -224,9 +220,9 @@ fn left(
     } else {
         "no node for it was found in the time allowed, and nothing is proved"
     };
-    let unplaced = problem.numbered_pods().filter(|(id, pod)| {
-        pod.runs_on.is_none() && answer.placement.node(*id).is_none()
-    });
+    let unplaced = problem
+        .numbered_pods()
+        .filter(|(id, pod)| pod.runs_on.is_none() && answer.placement.node(*id).is_none());
     let name = |index: usize| matter.pods[index].name.clone();
     let unplaced = unplaced.map(|(id, _)| (name(mapping.pods[id.index()]), sure.to_owned()));
     let not_ours = mapping.left.iter().map(|(index, why)| (name(*index), why.to_string()));

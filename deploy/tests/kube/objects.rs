@@ -97,7 +97,8 @@ pub(crate) fn tier_of(pod: &Pod) -> Option<usize> {
 /// Thousandths of processors that a pod asks for.
 pub(crate) fn cpu_m(pod: &Pod) -> u64 {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let requests = containers.filter_map(|container| container.resources.as_ref()?.requests.as_ref());
+    let requests =
+        containers.filter_map(|container| container.resources.as_ref()?.requests.as_ref());
     requests.filter_map(|requests| requests.get("cpu")).map(|cpu| millis(&cpu.0)).sum()
 }
 

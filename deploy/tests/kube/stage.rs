@@ -182,9 +182,8 @@ impl Stage {
         let events: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
         let selector = format!("involvedObject.name={pod}");
         let events = events.list(&ListParams::default().fields(&selector)).await;
-        let ours = |event: &Event| {
-            event.reporting_component.as_deref() == Some("onepath.io/scheduler")
-        };
+        let ours =
+            |event: &Event| event.reporting_component.as_deref() == Some("onepath.io/scheduler");
         let events = events.map(|list| list.items).unwrap_or_default().into_iter().filter(ours);
         events
             .map(|event| (event.reason.unwrap_or_default(), event.message.unwrap_or_default()))
@@ -285,17 +284,25 @@ async fn make_new(client: &Client, object: &Value) {
 async fn clear(client: &Client) {
     let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
     let all = ListParams::default();
-    for kind in [("apps/v1", "ReplicaSet"), ("policy/v1", "PodDisruptionBudget"), ("v1", "Event")] {
+    let api = |version: &str, kind: &str| {
         let of = json!({
-            "apiVersion": kind.0, "kind": kind.1, "metadata": {"namespace": NAMESPACE}
+            "apiVersion": version, "kind": kind, "metadata": {"namespace": NAMESPACE}
         });
-        let api = api_of(client, &of);
-        api.delete_collection(&DeleteParams::background(), &all).await.expect("they can go");
+        api_of(client, &of)
+    };
+    for (version, kind) in [("policy/v1", "PodDisruptionBudget"), ("v1", "Event")] {
+        api(version, kind).delete_collection(&now, &all).await.expect("they can go");
     }
-    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    // A set that is going makes no pods; its pods go before it.
+    let (sets, pods) = (api("apps/v1", "ReplicaSet"), api("v1", "Pod"));
+    sets.delete_collection(&DeleteParams::foreground(), &all).await.expect("they can go");
     eventually("the pods of the test before are gone", async || {
+        // Tried again until nothing is left.
         let _ = pods.delete_collection(&now, &all).await;
-        pods.list(&all).await.is_ok_and(|list| list.items.is_empty())
+        let empty = async |of: &Api<DynamicObject>| {
+            of.list(&all).await.is_ok_and(|list| list.items.is_empty())
+        };
+        empty(&sets).await && empty(&pods).await
     })
     .await;
     let nodes: Api<Node> = Api::all(client.clone());

@@ -97,8 +97,10 @@ impl PodEntry {
         });
         let ours = conditions.iter().find(|condition| condition.type_ == CONDITION);
         let condition = ours.map(|condition| {
-            (condition.reason.clone().unwrap_or_default(),
-             condition.message.clone().unwrap_or_default())
+            (
+                condition.reason.clone().unwrap_or_default(),
+                condition.message.clone().unwrap_or_default(),
+            )
         });
         Ok(Self {
             object,
@@ -113,7 +115,9 @@ impl PodEntry {
             refused: refused && default,
             nominated: status.nominated_node_name.is_some_and(|node| !node.is_empty()),
             owner,
-            grace: Duration::from_secs(spec.termination_grace_period_seconds.unwrap_or(30).max(0) as u64),
+            grace: Duration::from_secs(
+                spec.termination_grace_period_seconds.unwrap_or(30).max(0) as u64
+            ),
             condition,
         })
     }

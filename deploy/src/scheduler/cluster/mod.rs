@@ -20,7 +20,8 @@ use onepath_pack::kubernetes::{Snapshot, SnapshotOptions};
 
 use super::core::patience::Waiting;
 use super::core::world::{NodeState, PodName, PodState, Question, World};
-pub(crate) use entry::{CONDITION, NodeEntry, PodEntry};
+use entry::NodeEntry;
+pub(crate) use entry::{CONDITION, PodEntry};
 use kind::Kind;
 
 /// The taint of nodes that are reserved; its value is the plan's.
@@ -124,11 +125,6 @@ impl Cluster {
     /// A pod by its uid, also one that has finished.
     pub(crate) fn entry(&self, uid: &str) -> Option<&PodEntry> {
         self.pods.get(self.keys.get(uid)?)
-    }
-
-    /// The uid of a node.
-    pub(crate) fn node_uid(&self, name: &str) -> Option<&str> {
-        self.nodes.get(name).map(|node| node.uid.as_str())
     }
 
     /// Nodes that are reserved, for whatever plan.

@@ -64,7 +64,8 @@ impl Cluster {
 
     fn left_out(&self, uid: &str, mapping: &Mapping, uids: &[String]) -> String {
         let name = self.entry(uid).map_or_else(|| uid.to_owned(), |pod| pod.name.to_string());
-        match mapping.left.iter().find(|(index, _)| uids.get(*index).is_some_and(|one| one == uid)) {
+        match mapping.left.iter().find(|(index, _)| uids.get(*index).is_some_and(|one| one == uid))
+        {
             Some((_, why)) => format!("{name}: {why}"),
             None => format!("{name} is gone or has a node"),
         }

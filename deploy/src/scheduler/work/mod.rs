@@ -83,10 +83,8 @@ pub(crate) struct Scheduler {
 
 impl Scheduler {
     pub(crate) fn new(client: Client, settings: Settings) -> Result<Self, SchedulerError> {
-        let options = SnapshotOptions {
-            scheduler_name: settings.name.clone(),
-            ..SnapshotOptions::default()
-        };
+        let options =
+            SnapshotOptions { scheduler_name: settings.name.clone(), ..SnapshotOptions::default() };
         let patience = if settings.once { Duration::ZERO } else { settings.patience };
         Ok(Self {
             cluster: Cluster::new(options),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Action, Binding, Call, End, Execution, Outcome, Phase, Reason};
+use super::{Action, Binding, Call, Execution, Outcome, Phase, Reason};
 use crate::scheduler::core::world::{PodName, Question, World};
 
 impl Execution {
@@ -57,9 +57,12 @@ impl Execution {
     fn make_bindings(&mut self, world: &dyn World) {
         let targets =
             self.plan.targets.iter().map(|target| (target.pod.clone(), target.node.clone()));
-        let moved = self.plan.victims.iter().zip(&self.victims).filter_map(|(victim, done)| {
-            Some((done.successor.clone()?, victim.to.clone()?))
-        });
+        let moved = self
+            .plan
+            .victims
+            .iter()
+            .zip(&self.victims)
+            .filter_map(|(victim, done)| Some((done.successor.clone()?, victim.to.clone()?)));
         let waits = |pod: &PodName| {
             world.pod(&pod.uid).is_some_and(|pod| pod.node.is_none() && !pod.leaving)
         };
@@ -298,10 +301,5 @@ impl Execution {
                 self.again_at = now + self.limits.retry;
             }
         }
-    }
-
-    /// Whether it is done as planned.
-    pub(crate) fn is_done(&self) -> bool {
-        self.phase == Phase::Ended && self.end == End::Done
     }
 }

@@ -118,7 +118,7 @@ pub(crate) enum End {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+enum Phase {
     Reserve,
     Settle,
     Evict,
@@ -209,10 +209,6 @@ impl Execution {
         &self.plan
     }
 
-    pub(crate) fn phase(&self) -> Phase {
-        self.phase
-    }
-
     /// How it ended, once everything is cleaned up.
     pub(crate) fn ended(&self) -> Option<&End> {
         (self.phase == Phase::Ended).then_some(&self.end)
@@ -262,8 +258,7 @@ impl Execution {
             return;
         }
         let note = format!("plan {} abandoned: {why}", self.plan.id);
-        let bound =
-            |pod: &PodName| self.bindings.iter().any(|one| one.granted && one.pod == *pod);
+        let bound = |pod: &PodName| self.bindings.iter().any(|one| one.granted && one.pod == *pod);
         let pods = self.plan.targets.iter().map(|target| &target.pod);
         let left: Vec<PodName> = pods.filter(|pod| !bound(pod)).cloned().collect();
         for pod in left {

@@ -38,8 +38,7 @@ fn moved() -> (State, Plan) {
     state.node("b", 10);
     let mover = state.pod("mover", Some("a"), 6, 1);
     let low = state.pod("low", Some("b"), 4, 0);
-    let gang: Vec<String> =
-        ["g1", "g2"].iter().map(|name| state.pod(name, None, 5, 1)).collect();
+    let gang: Vec<String> = ["g1", "g2"].iter().map(|name| state.pod(name, None, 5, 1)).collect();
     for uid in &gang {
         state.pods.get_mut(uid).expect("it is there").gang = Some(("g".to_owned(), 2));
     }
@@ -92,7 +91,7 @@ fn nothing_is_evicted_before_all_nodes_are_reserved_and_time_has_passed() {
             assert!(now >= at + Duration::from_millis(900), "evicted {:?} after", now - at);
         }
     });
-    assert!(execution.is_done());
+    assert_eq!(execution.ended(), Some(&End::Done));
 }
 
 #[test]
@@ -140,7 +139,7 @@ fn a_budget_that_allows_it_later_delays_the_plan_only() {
             state.budgets.insert(owner.clone(), 1);
         }
     });
-    assert!(execution.is_done(), "{:?}", execution.ended());
+    assert_eq!(execution.ended(), Some(&End::Done));
 }
 
 #[test]

@@ -45,14 +45,17 @@ impl State {
     }
 
     /// A new pod; its uid is its name and a number.
-    pub(super) fn pod(&mut self, name: &str, node: Option<&str>, size: i64, priority: i64) -> String {
+    pub(super) fn pod(
+        &mut self,
+        name: &str,
+        node: Option<&str>,
+        size: i64,
+        priority: i64,
+    ) -> String {
         self.made += 1;
         let uid = format!("{name}#{}", self.made);
-        let name = PodName {
-            uid: uid.clone(),
-            namespace: "default".to_owned(),
-            name: name.to_owned(),
-        };
+        let name =
+            PodName { uid: uid.clone(), namespace: "default".to_owned(), name: name.to_owned() };
         let owner = format!("owner-of-{}", name.name);
         let pod = Pod {
             name,
