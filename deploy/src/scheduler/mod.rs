@@ -61,9 +61,11 @@ pub(crate) fn run(arguments: &SchedulerArguments) -> Result<(), SchedulerError> 
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        let config = Config::infer().await.map_err(Box::new)?;
+        let mut config = Config::infer().await.map_err(Box::new)?;
+        // A refused eviction is an answer; what is tried again, and how often, is decided here.
+        config.default_retry = false;
         let client = Client::try_from(config).map_err(Box::new)?;
-        work::Scheduler::new(client, settings(arguments)?)?.run().await
+        work::Scheduler::new(client, settings(arguments)?).run().await
     });
     // A solver that does not end in time keeps nobody from ending.
     runtime.shutdown_timeout(Duration::from_millis(500));
@@ -73,7 +75,7 @@ pub(crate) fn run(arguments: &SchedulerArguments) -> Result<(), SchedulerError> 
 fn settings(arguments: &SchedulerArguments) -> Result<work::Settings, SchedulerError> {
     let mut random = [0_u8; 4];
     getrandom::fill(&mut random)?;
-    let run: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let run = format!("{:08x}", u32::from_ne_bytes(random));
     // Only a name to be told by: without one the random number does.
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();

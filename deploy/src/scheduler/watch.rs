@@ -19,9 +19,9 @@ const WAITING: usize = 4096;
 /// Changes of nodes, pods and disruption budgets.
 pub(crate) fn all(client: &Client) -> mpsc::Receiver<Change> {
     let (changes, receiver) = mpsc::channel(WAITING);
-    let nodes = events(Api::all(client.clone()), Change::Node);
-    let pods = events(Api::all(client.clone()), Change::Pod);
-    let budgets = events(Api::all(client.clone()), Change::Budget);
+    let nodes = events(Api::all(client.clone()), |event| Change::Node(Box::new(event)));
+    let pods = events(Api::all(client.clone()), |event| Change::Pod(Box::new(event)));
+    let budgets = events(Api::all(client.clone()), |event| Change::Budget(Box::new(event)));
     tokio::spawn(async move {
         let mut all = futures::stream::select_all([nodes.boxed(), pods.boxed(), budgets.boxed()]);
         while let Some(change) = all.next().await {

@@ -201,7 +201,7 @@ fn an_eviction_that_a_budget_refuses_ends_the_plan_in_time_and_evicts_nobody() {
             stage.make(&budget(&format!("mover-{name}"), 0)).await;
         }
         let why = stage.until_event(GANG[0], "PlanAbandoned").await;
-        assert!(why.contains("could not be evicted"), "{why}");
+        assert!(why.contains("disruption budget"), "{why}");
         stage.until_released().await;
         assert_eq!(mover_uids(&stage).await, movers, "somebody was evicted");
         assert_eq!(stage.watchman.report(), 0);

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -17,7 +17,7 @@ use super::objects::{self, NAMESPACE, TIERS, node_of};
 use super::watchman::Watchman;
 
 /// What is awaited comes within this time, or the test fails.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 
 /// The taint of reserved nodes.
 pub(crate) const RESERVED: &str = "onepath.io/reserved";
@@ -32,7 +32,6 @@ pub(crate) struct Stage {
     kubelet: Child,
     scheduler: Option<Child>,
     kubeconfig: PathBuf,
-    _turn: MutexGuard<'static, ()>,
 }
 
 /// Runs a test on the control plane that is there, or says that there is none.
@@ -41,10 +40,10 @@ pub(crate) fn on_a_plane<F: Future<Output = ()>>(test: impl FnOnce(Stage) -> F) 
         println!("skipped: needs a control plane: tests/kube/run");
         return;
     };
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    runtime.block_on(async { test(Stage::begin(&plane, turn).await).await });
+    runtime.block_on(async { test(Stage::begin(&plane).await).await });
 }
 
 /// The folder of the control plane.
@@ -53,7 +52,7 @@ pub(crate) fn plane() -> Option<PathBuf> {
 }
 
 impl Stage {
-    async fn begin(plane: &Path, turn: MutexGuard<'static, ()>) -> Self {
+    async fn begin(plane: &Path) -> Self {
         let client = Client::try_default().await.expect("a client");
         clear(&client).await;
         for manifest in ["namespace.yaml", "scheduler-rights.yaml"] {
@@ -76,7 +75,7 @@ impl Stage {
                 panic!("{}: {error}: cargo build --examples makes it", kubelet.display())
             });
         let watchman = Watchman::begin(&client);
-        Self { client, watchman, kubelet, scheduler: None, kubeconfig, _turn: turn }
+        Self { client, watchman, kubelet, scheduler: None, kubeconfig }
     }
 
     /// A client with the rights of the scheduler.
@@ -197,7 +196,11 @@ impl Stage {
         })
         .await;
         let events = self.events_of(pod).await.into_iter();
-        events.filter(|(given, _)| given == reason).map(|(_, note)| note).last().unwrap_or_default()
+        events
+            .filter(|(given, _)| given == reason)
+            .map(|(_, note)| note)
+            .next_back()
+            .unwrap_or_default()
     }
 
     /// Binds a pod by hand.

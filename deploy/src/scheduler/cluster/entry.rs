@@ -44,6 +44,7 @@ impl NodeEntry {
 
 /// A pod.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing that Kubernetes says apart")]
 pub(crate) struct PodEntry {
     /// As the packer sees it.
     pub(crate) object: objects::Pod,
@@ -134,9 +135,9 @@ impl PodEntry {
 }
 
 pub(super) fn budget(
-    budget: policy::PodDisruptionBudget,
+    budget: &policy::PodDisruptionBudget,
 ) -> Result<objects::PodDisruptionBudget, ObjectError> {
-    read(&budget)
+    read(budget)
 }
 
 fn read<T: DeserializeOwned>(object: &impl Serialize) -> Result<T, ObjectError> {

@@ -30,9 +30,9 @@ pub(crate) const RESERVED: &str = "onepath.io/reserved";
 /// A change of the cluster.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    Node(Event<core::Node>),
-    Pod(Event<core::Pod>),
-    Budget(Event<policy::PodDisruptionBudget>),
+    Node(Box<Event<core::Node>>),
+    Pod(Box<Event<core::Pod>>),
+    Budget(Box<Event<policy::PodDisruptionBudget>>),
 }
 
 /// Everything that is watched.
@@ -66,17 +66,17 @@ impl Cluster {
     pub(crate) fn apply(&mut self, change: Change) {
         self.version += 1;
         match change {
-            Change::Node(event) => self.nodes.apply(event, NodeEntry::of),
-            Change::Budget(event) => self.budgets.apply(event, entry::budget),
+            Change::Node(event) => self.nodes.apply(*event, NodeEntry::of),
+            Change::Budget(event) => self.budgets.apply(*event, |budget| entry::budget(&budget)),
             Change::Pod(event) => {
-                match &event {
+                match &*event {
                     Event::Apply(pod) => self.know(pod),
                     Event::Delete(pod) => self.forget(pod),
                     Event::Init | Event::InitApply(_) | Event::InitDone => {}
                 }
-                let all = matches!(event, Event::InitDone);
+                let all = matches!(*event, Event::InitDone);
                 let scheduler = &self.options.scheduler_name;
-                self.pods.apply(event, |pod| PodEntry::of(pod, scheduler));
+                self.pods.apply(*event, |pod| PodEntry::of(pod, scheduler));
                 if all {
                     let pods = self.pods.iter();
                     self.keys =

@@ -34,7 +34,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Remembers since when pods wait, and what was of no use.
 #[derive(Clone, Debug)]
 pub(crate) struct Patience {
-    patience: Duration,
+    /// How long the default scheduler is given.
+    given: Duration,
     since: BTreeMap<String, Duration>,
     /// Those that were due when nothing came of it.
     tried: Vec<String>,
@@ -46,7 +47,7 @@ impl Patience {
     pub(crate) fn new(patience: Duration) -> Self {
         let tried = Vec::new();
         let (pause, not_before) = (FIRST_PAUSE, Duration::ZERO);
-        Self { patience, since: BTreeMap::new(), tried, pause, not_before }
+        Self { given: patience, since: BTreeMap::new(), tried, pause, not_before }
     }
 
     /// Whether to step in for one of these, which are all that wait.
@@ -93,8 +94,8 @@ impl Patience {
         let since = *self.since.get(&pod.uid)?;
         Some(match pod {
             Waiting { ours: true, .. } => since + COLLECT,
-            Waiting { nominated: true, .. } => since + self.patience * NOMINATED,
-            Waiting { .. } => since + self.patience,
+            Waiting { nominated: true, .. } => since + self.given * NOMINATED,
+            Waiting { .. } => since + self.given,
         })
     }
 }
@@ -149,7 +150,7 @@ mod tests {
             let Decision::Wait(Some(next)) = patience.decide(&pods, now) else {
                 panic!("no pause");
             };
-            pauses.push((next - now).as_secs());
+            pauses.push(next.saturating_sub(now).as_secs());
             now = next;
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);

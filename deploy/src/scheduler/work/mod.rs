@@ -82,11 +82,11 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(crate) fn new(client: Client, settings: Settings) -> Result<Self, SchedulerError> {
+    pub(crate) fn new(client: Client, settings: Settings) -> Self {
         let options =
             SnapshotOptions { scheduler_name: settings.name.clone(), ..SnapshotOptions::default() };
         let patience = if settings.once { Duration::ZERO } else { settings.patience };
-        Ok(Self {
+        Self {
             cluster: Cluster::new(options),
             patience: Patience::new(patience),
             teller: None,
@@ -103,7 +103,7 @@ impl Scheduler {
             origin: Instant::now(),
             client,
             settings,
-        })
+        }
     }
 
     /// Until a signal, or with `--once` until something was done.
@@ -152,7 +152,7 @@ impl Scheduler {
                 self.answered(call, outcome);
             }
             Some((node, outcome)) = self.cleaning.next(), if !self.cleaning.is_empty() => {
-                self.cleaned(&node, &outcome);
+                step::say_cleaned(&node, &outcome);
             }
             thought = async { self.thinking.as_mut().expect("it is there").await },
                 if self.thinking.is_some() =>

@@ -28,13 +28,13 @@ impl Scheduler {
         }
         if !held {
             self.let_go();
-            return if self.ending.is_some() { Next::End(Ok(())) } else { self.later() };
+            return if self.ending.is_some() { Next::End(Ok(())) } else { later() };
         }
         if !self.cluster.is_complete() {
-            return if self.ending.is_some() { Next::End(Ok(())) } else { self.later() };
+            return if self.ending.is_some() { Next::End(Ok(())) } else { later() };
         }
         if self.dirty && !self.settings.dry_run && !self.clean_up() {
-            return self.later();
+            return later();
         }
         if self.execution.is_some() {
             return self.carry_on();
@@ -43,13 +43,9 @@ impl Scheduler {
             return Next::End(Ok(()));
         }
         if self.thinking.is_some() {
-            return self.later();
+            return later();
         }
         self.decide()
-    }
-
-    fn later(&self) -> Next {
-        Next::At(Instant::now() + LOOK_AGAIN)
     }
 
     /// Another instance may act from now on: nothing is done any more, not even cleaning up.
@@ -86,16 +82,9 @@ impl Scheduler {
         false
     }
 
-    pub(super) fn cleaned(&mut self, node: &str, outcome: &Outcome) {
-        match outcome {
-            Outcome::Done | Outcome::Gone => log(&format!("{node}: an old reservation removed")),
-            other => log(&format!("{node}: an old reservation stays for now: {other:?}")),
-        }
-    }
-
     fn carry_on(&mut self) -> Next {
         let now = self.now();
-        let Some(execution) = &mut self.execution else { return self.later() };
+        let Some(execution) = &mut self.execution else { return later() };
         let actions = execution.poll(&self.cluster, now);
         for action in actions {
             self.perform(action);
@@ -105,8 +94,8 @@ impl Scheduler {
 
     /// Takes note of the end of a plan.
     fn finish(&mut self) -> Next {
-        let Some(execution) = &self.execution else { return self.later() };
-        let Some(end) = execution.ended().cloned() else { return self.later() };
+        let Some(execution) = &self.execution else { return later() };
+        let Some(end) = execution.ended().cloned() else { return later() };
         let id = execution.plan().id.clone();
         self.execution = None;
         self.cluster.remember(&[]);
@@ -171,16 +160,16 @@ impl Scheduler {
         let waiting = self.cluster.waiting();
         match self.patience.decide(&waiting, now) {
             Decision::Wait(None) if self.settings.once => Next::End(Ok(())),
-            Decision::Wait(None) => self.later(),
+            Decision::Wait(None) => later(),
             Decision::Wait(Some(at)) => Next::At(self.origin + at),
             Decision::Solve => {
                 if let Some(trouble) = self.cluster.trouble() {
                     log(&format!("an object is not understood, no plan is made: {trouble}"));
                     self.patience.failed(&waiting, now);
-                    return self.later();
+                    return later();
                 }
                 self.begin_to_think();
-                self.later()
+                later()
             }
         }
     }
@@ -231,14 +220,12 @@ impl Scheduler {
             log(&think::text(&thought).replace('\n', "; "));
             self.tell_left(&thought);
         }
-        match thought.plan.filter(|_| !self.settings.dry_run) {
-            Some(plan) => self.begin(plan, now),
-            None => {
-                self.patience.failed(&self.cluster.waiting(), now);
-                // Nothing more comes of `--once`.
-                self.ending = self.ending.or(self.settings.once.then(Instant::now));
-            }
+        if let Some(plan) = thought.plan.filter(|_| !self.settings.dry_run) {
+            return self.begin(plan, now);
         }
+        self.patience.failed(&self.cluster.waiting(), now);
+        // Nothing more comes of `--once`.
+        self.ending = self.ending.or(self.settings.once.then(Instant::now));
     }
 
     fn begin(&mut self, plan: Plan, now: Duration) {
@@ -268,5 +255,17 @@ impl Scheduler {
             println!("{text}");
             self.printed = without_id;
         }
+    }
+}
+
+/// Looks again soon, or when something happens.
+fn later() -> Next {
+    Next::At(Instant::now() + LOOK_AGAIN)
+}
+
+pub(super) fn say_cleaned(node: &str, outcome: &Outcome) {
+    match outcome {
+        Outcome::Done | Outcome::Gone => log(&format!("{node}: an old reservation removed")),
+        other => log(&format!("{node}: an old reservation stays for now: {other:?}")),
     }
 }

@@ -158,8 +158,8 @@ impl Execution {
         match outcome {
             Outcome::Done => {
                 binding.granted = true;
-                let (pod, node) = (binding.pod.clone(), binding.node.clone());
-                let note = format!("bound to {node} by plan {}", self.plan.id);
+                let pod = binding.pod.clone();
+                let note = format!("bound to {} by plan {}", binding.node, self.plan.id);
                 self.tell(pod, Reason::Bound, note);
             }
             Outcome::Gone => binding.dropped = true,
@@ -293,7 +293,7 @@ impl Execution {
         }
     }
 
-    pub(super) fn released(&mut self, index: usize, outcome: Outcome, now: Duration) {
+    pub(super) fn released(&mut self, index: usize, outcome: &Outcome, now: Duration) {
         match outcome {
             Outcome::Done | Outcome::Gone => self.places[index].released = true,
             // Nodes that stay reserved are the worst of leftovers: there is no limit to the tries.

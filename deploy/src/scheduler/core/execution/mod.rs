@@ -248,7 +248,7 @@ impl Execution {
             Call::Reserve(index) => self.reserved(index, outcome, now),
             Call::Evict(index) => self.evicted(index, outcome, now),
             Call::Bind(index) => self.bound(index, outcome, now),
-            Call::Release(index) => self.released(index, outcome, now),
+            Call::Release(index) => self.released(index, &outcome, now),
         }
     }
 

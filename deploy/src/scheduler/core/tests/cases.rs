@@ -6,7 +6,7 @@ use super::world::{State, carry_out};
 use crate::scheduler::core::execution::{Action, End, Execution, Limits, Reason};
 use crate::scheduler::core::plan::{Place, Plan, PlanError, Target, Victim};
 
-const LONG: Duration = Duration::from_secs(300);
+const LONG: Duration = Duration::from_mins(5);
 
 fn place(name: &str) -> Place {
     Place { name: name.to_owned(), uid: name.to_owned() }
@@ -88,7 +88,10 @@ fn nothing_is_evicted_before_all_nodes_are_reserved_and_time_has_passed() {
         }
         if actions.iter().any(|action| matches!(action, Action::Evict { .. })) {
             let at = reserved_at.expect("nodes are reserved first");
-            assert!(now >= at + Duration::from_millis(900), "evicted {:?} after", now - at);
+            assert!(
+                now >= at + Duration::from_millis(900),
+                "evicted at {now:?}, reserved at {at:?}"
+            );
         }
     });
     assert_eq!(execution.ended(), Some(&End::Done));
@@ -210,13 +213,17 @@ fn a_stop_releases_the_nodes_at_once() {
 fn a_plan_that_evicts_as_urgent_a_pod_for_nothing_or_reserves_too_little_is_refused() {
     let (state, plan) = moved();
     let mut victims = plan.victims.clone();
-    victims.iter_mut().for_each(|victim| victim.to = None);
+    for victim in &mut victims {
+        victim.to = None;
+    }
     let made = |victims, places| Plan::new("p".to_owned(), plan.targets.clone(), victims, places);
     let pod = "default/mover".to_owned();
     let error = PlanError::TooUrgent { pod: pod.clone(), priority: 1, most: 1 };
     assert_eq!(made(victims, plan.places.clone()), Err(error));
     let mut victims = plan.victims.clone();
-    victims.iter_mut().for_each(|victim| victim.owner = None);
+    for victim in &mut victims {
+        victim.owner = None;
+    }
     assert_eq!(made(victims, plan.places.clone()), Err(PlanError::NoOwner { pod }));
     let short = made(plan.victims.clone(), vec![place("a")]);
     assert!(matches!(short, Err(PlanError::NotReserved { .. })), "{short:?}");

@@ -181,7 +181,7 @@ fn carry_out(seed: u64, adversary: Adversary) -> Option<End> {
     let mut answers: VecDeque<(Call, Outcome)> = VecDeque::new();
     let mut now = Duration::ZERO;
     while execution.ended().is_none() {
-        assert!(now < Duration::from_secs(600), "seed {seed}: no end, {execution:?}");
+        assert!(now < Duration::from_mins(10), "seed {seed}: no end, {execution:?}");
         // What the scheduler sees never goes back in time.
         while views.len() > 1 && random.random_bool(0.6) {
             views.pop_front();
