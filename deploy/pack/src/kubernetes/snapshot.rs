@@ -9,8 +9,9 @@ use super::assemble;
 use super::marks;
 use super::objects::{
     Node, NodeSelector, ObjectError, PersistentVolume, PersistentVolumeClaim, Pod,
-    PodDisruptionBudget, PodGroup, PriorityClass, Volume, described, read,
+    PodDisruptionBudget, PodGroup, PriorityClass, Volume, Workload, described, read,
 };
+use super::plan::PlanRules;
 use super::reason::{Held, Left};
 use crate::problem::{Amounts, BuildError, NodeId, PodId, Problem};
 
@@ -35,11 +36,17 @@ pub struct SnapshotOptions {
     pub scheduler_name: String,
     /// Which running pods may be moved.
     pub movable: MovablePods,
+    /// What is to be kept of a training job's worker pods.
+    pub plan: Option<PlanRules>,
 }
 
 impl Default for SnapshotOptions {
     fn default() -> Self {
-        Self { scheduler_name: marks::SCHEDULER.to_owned(), movable: MovablePods::default() }
+        Self {
+            scheduler_name: marks::SCHEDULER.to_owned(),
+            movable: MovablePods::default(),
+            plan: None,
+        }
     }
 }
 
@@ -121,14 +128,26 @@ impl Snapshot {
         match kind.as_str() {
             "Node" if core(&value) => {
                 let node: Node = read(value)?;
-                let mut node = named(node, |node| &node.metadata.name, &kind, self.nodes.len())?;
+                let mut node =
+                    named(node, |node| node.metadata.name.clone(), &kind, self.nodes.len())?;
                 let name = node.metadata.name.clone();
                 node.metadata.labels.entry(HOSTNAME.to_owned()).or_insert(name);
                 self.nodes.push(node);
             }
             "Pod" if core(&value) => {
                 let pod: Pod = read(value)?;
-                self.pods.push(named(pod, |pod| &pod.metadata.name, &kind, self.pods.len())?);
+                self.pods.push(named(
+                    pod,
+                    |pod| pod.metadata.name.clone(),
+                    &kind,
+                    self.pods.len(),
+                )?);
+            }
+            "Deployment" | "ReplicaSet" | "ReplicationController" | "StatefulSet" | "Job" => {
+                let workload: Workload = read(value)?;
+                let name = |workload: &Workload| workload.metadata.name.clone();
+                let workload = named(workload, name, &kind, self.pods.len())?;
+                self.pods.extend(workload.missing(&kind)?);
             }
             "PodDisruptionBudget" => self.budgets.push(read(value)?),
             "PriorityClass" => self.priorities.push(read(value)?),
@@ -236,7 +255,7 @@ pub(super) enum Reach<'a> {
 
 fn named<T>(
     object: T,
-    name: impl Fn(&T) -> &String,
+    name: impl Fn(&T) -> String,
     kind: &str,
     before: usize,
 ) -> Result<T, ObjectError> {

@@ -4,6 +4,7 @@ mod node;
 mod others;
 mod pod;
 mod selector;
+mod workload;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ pub use pod::{
     PodAffinity, PodAffinityTerm, PodSpec, PodStatus, Resources, Spread, Toleration, Volume,
 };
 pub use selector::{Expression, LabelSelector, Operator};
+pub use workload::{MAX_PODS_OF_ONE, Template, Workload, WorkloadSpec, WorkloadStatus};
 
 use super::quantity::Quantity;
 
