@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::pack::bench::BenchArguments;
+
 /// Plans training jobs on clusters of clusters.
 #[derive(Debug, Parser)]
 #[command(name = "onepath", version, max_term_width = 100)]
@@ -19,6 +21,22 @@ pub(crate) enum Task {
     Plan(PlanCommand),
     /// Prints this node's GPUs and NICs as an entry of an inventory file
     Detect(DetectArguments),
+    /// Places pods on nodes
+    Pack(PackCommand),
+}
+
+/// What `pack` does.
+#[derive(Debug, Args)]
+pub(crate) struct PackCommand {
+    #[command(subcommand)]
+    pub(crate) task: PackTask,
+}
+
+/// Tasks of `pack`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PackTask {
+    /// Measures back ends on instances made from seeds
+    Bench(BenchArguments),
 }
 
 /// In which form a table is printed.

@@ -18,8 +18,12 @@
 //! | [`solve`] | stage by stage: the best placement within a budget, and its proof |
 //! | [`default_scheduler`] | what kube-scheduler's default profile does |
 //! | [`instances`] | problems made from a seed |
+//! | [`cpsat`] | OR-Tools CP-SAT as a back end |
+//! | [`bench`] | measuring back ends on instances |
 
+pub mod bench;
 pub mod check;
+pub mod cpsat;
 pub mod default_scheduler;
 pub mod instances;
 pub mod kubernetes;

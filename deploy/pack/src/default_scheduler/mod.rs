@@ -5,15 +5,18 @@
 //! | here | there |
 //! |---|---|
 //! | [`schedule`]: the queue | `queuesort.PrioritySort.Less`, `SchedulingQueue` |
-//! | `state`: nodes that take a pod | `Scheduler.findNodesThatPassFilters`, `numFeasibleNodesToFind`, `noderesources.fitsRequest` |
+//! | `state`: nodes that take a pod | `findNodesThatPassFilters`, `numFeasibleNodesToFind` |
+//! | `state`: what fits | `noderesources.fitsRequest` |
 //! | `rate`: the best of them | `leastResourceScorer`, `balancedResourceScorer`, `selectHost` |
-//! | `preempt`: room at the cost of others | `DefaultPreemption.SelectVictimsOnNode`, `pickOneNodeForPreemption` |
+//! | `preempt`: who gives way | `DefaultPreemption.SelectVictimsOnNode` |
+//! | `preempt`: on which node | `pickOneNodeForPreemption` |
 //!
 //! Left out, since a [`Problem`] does not know of it: the soft scores of `PodTopologySpread`,
-//! `InterPodAffinity`, `NodeAffinity`, `TaintToleration` and `ImageLocality`, disruption budgets (a pod
-//! that may not be disturbed is [`Mobility::Fixed`], and never a victim), and the time that victims
-//! take to end: they are gone at once. A node's fractions are of [`Node::capacity`], so without what
-//! uses it from outside of the problem. Ties are broken by the seed where kube-scheduler draws.
+//! `InterPodAffinity`, `NodeAffinity`, `TaintToleration` and `ImageLocality`, disruption budgets (a
+//! pod that may not be disturbed is [`Mobility::Fixed`], and never a victim), and the time that
+//! victims take to end: they are gone at once. A node's fractions are of [`Node::capacity`], so
+//! without what uses it from outside of the problem. Ties are broken by the seed where
+//! kube-scheduler draws.
 //!
 //! [`Node::capacity`]: crate::problem::Node::capacity
 

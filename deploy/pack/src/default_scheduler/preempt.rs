@@ -18,8 +18,8 @@ pub(super) struct Candidate {
     pub(super) victims: Vec<PodId>,
 }
 
-/// `Evaluator.findCandidates` and `SelectCandidate`: on a large cluster not all nodes are tried, but
-/// from a drawn one on until there are enough.
+/// `Evaluator.findCandidates` and `SelectCandidate`: on a large cluster not all nodes are tried,
+/// but from a drawn one on until there are enough.
 pub(super) fn find(state: &State<'_>, pod: PodId, random: &mut Random) -> Option<Candidate> {
     let nodes: Vec<NodeId> = (0..state.problem.nodes().len() as u32)
         .map(NodeId)
@@ -36,8 +36,8 @@ pub(super) fn find(state: &State<'_>, pod: PodId, random: &mut Random) -> Option
     candidates.take(enough).min_by_key(|candidate| cost(state, candidate))
 }
 
-/// `SelectVictimsOnNode`: without all less urgent pods the pod must fit; then they are spared one by
-/// one, the most important first.
+/// `SelectVictimsOnNode`: without all less urgent pods the pod must fit; then they are spared one
+/// by one, the most important first.
 fn select_victims(state: &State<'_>, pod: PodId, node: NodeId) -> Option<Candidate> {
     let pods = state.problem.pods();
     let tier = pods[pod.index()].tier;
@@ -69,12 +69,13 @@ fn select_victims(state: &State<'_>, pod: PodId, node: NodeId) -> Option<Candida
     Some(Candidate { node, victims: potential })
 }
 
-/// `pickOneNodeForPreemption`, the less the better: the highest priority of a victim, their sum, their
-/// number, and then the node whose most urgent victims started last; the first among equals.
+/// `pickOneNodeForPreemption`, the less the better: the highest priority of a victim, their sum,
+/// their number, and then the node whose most urgent victims started last; the first among equals.
 fn cost(state: &State<'_>, candidate: &Candidate) -> (Reverse<u32>, i128, usize, Reverse<u64>) {
     let tier = |victim: &PodId| state.problem.pods()[victim.index()].tier;
     let priority = |victim: &PodId| i128::from(state.problem.priorities()[tier(victim).index()]);
-    // Added so that more victims of negative priority do not count as less (upstream's MaxInt32 + 1).
+    // Added so that more victims of negative priority do not count as less (upstream's MaxInt32 +
+    // 1).
     let sum = candidate.victims.iter().map(|victim| priority(victim) + (1 << 31)).sum();
     let highest = candidate.victims.first().map_or(u32::MAX, |victim| tier(victim).0);
     let urgent = candidate.victims.iter().filter(|victim| tier(victim).0 == highest);

@@ -103,8 +103,8 @@ impl<'a> State<'a> {
         self.placement
     }
 
-    /// Nodes that take a pod: on a large cluster not all of them, but the first enough ones from where
-    /// the last search ended.
+    /// Nodes that take a pod: on a large cluster not all of them, but the first enough ones from
+    /// where the last search ended.
     pub(super) fn feasible(&mut self, pod: PodId) -> Vec<NodeId> {
         let nodes = self.problem.nodes().len();
         let enough = nodes_to_find(nodes);

@@ -58,8 +58,8 @@ fn a_pod_goes_to_the_node_with_more_left() {
 
 #[test]
 fn between_nodes_with_as_much_left_the_balanced_one_wins() {
-    // With the pod both have a mean of 50 left; node 0 has shares of 80 and 20 % (balance 70), node 1
-    // of 50 and 50 % (balance 100).
+    // With the pod both have a mean of 50 left; node 0 has shares of 80 and 20 % (balance 70), node
+    // 1 of 50 and 50 % (balance 100).
     let pods = [(0, [600, 100], Some(0)), (0, [300, 400], Some(1)), (0, [200, 100], None)];
     let problem = problem(&[[1000, 1000], [1000, 1000]], &pods);
     assert_eq!(places(&schedule(&problem, &ONE_BY_ONE))[2], Some(1));

@@ -1,8 +1,8 @@
 //! Large clusters: leaves, gangs that run and gangs that wait, and many pods that run beside them.
 //!
 //! Each gang has two parts (pipeline stages), each together below one leaf. About half of the gangs
-//! run; the default scheduler has placed all other pods around them; the other gangs wait, and mostly
-//! no leaf has room for them unless pods are moved or give way.
+//! run; the default scheduler has placed all other pods around them; the other gangs wait, and
+//! mostly no leaf has room for them unless pods are moved or give way.
 
 use crate::default_scheduler::{Arrival, Settings, schedule};
 use crate::problem::{

@@ -13,8 +13,8 @@ fn resource(name: &str, unit: &'static str) -> Resource {
     Resource { name: name.to_owned(), unit }
 }
 
-/// What each of equal nodes has, when all pods together ask for `percent` of everything: rounded up,
-/// and enough for the largest pod.
+/// What each of equal nodes has, when all pods together ask for `percent` of everything: rounded
+/// up, and enough for the largest pod.
 fn capacity(requests: &[&Amounts], nodes: u32, percent: u32) -> Amounts {
     let kinds = requests.first().map_or(0, |request| request.len());
     let of_kind = |kind: usize| {

@@ -1,9 +1,11 @@
 //! Instances as "Priority Matters" makes them (arXiv 2511.08373, section 5).
 //!
-//! `ReplicaSet`s of 1 to 4 equal pods, each with a priority, 100 to 1000 m of CPU and 100 to 1000 MB of
-//! memory, all uniform; equal nodes that have what all pods ask for, divided by utilisation and nodes,
-//! rounded up. Pods arrive one by one and the default scheduler places them, with preemption; seeds
-//! for which it leaves no pod pending are passed over.
+//! `ReplicaSet`s of 1 to 4 equal pods, each with a priority, 100 to 1000 m of CPU and 100 to 1000
+//! MB of memory, all uniform; equal nodes that have what all pods ask for, divided by utilisation
+//! and nodes, rounded up. Pods arrive one by one and the default scheduler places them, with
+//! preemption; seeds for which it leaves no pod pending are passed over.
+
+use serde::Serialize;
 
 use crate::default_scheduler::{Arrival, Settings, schedule};
 use crate::problem::{Amounts, BuildError, Builder, Mobility, Node, PodSpec, Problem};
@@ -17,7 +19,7 @@ const SEEDS_PER_INSTANCE: u64 = 2_000;
 const MEGABYTE: i64 = 1_000_000;
 
 /// What instances of one kind have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Setup {
     /// Nodes, at least 1.
     pub nodes: u32,
@@ -40,8 +42,8 @@ pub struct Instance {
     pub problem: Problem,
 }
 
-/// The first `count` instances from a seed on; fewer where the default scheduler hardly ever leaves a
-/// pod pending.
+/// The first `count` instances from a seed on; fewer where the default scheduler hardly ever leaves
+/// a pod pending.
 pub fn instances(setup: Setup, seed: u64, count: usize) -> Result<Vec<Instance>, BuildError> {
     let mut found = Vec::with_capacity(count);
     let seeds = (0..SEEDS_PER_INSTANCE * count as u64).map(|number| seed.wrapping_add(number));

@@ -50,6 +50,17 @@ pub struct Stage<'a> {
     pub threads: usize,
 }
 
+impl Frozen {
+    /// Whether a score is as good or better.
+    pub fn kept_by(&self, score: &Score) -> bool {
+        let value = score.value(self.tier, self.goal);
+        match self.goal {
+            Goal::Placed => value >= self.value,
+            Goal::Disturbed => value <= self.value,
+        }
+    }
+}
+
 impl Stage<'_> {
     /// Whether a pod takes part in this stage.
     pub fn is_active(&self, pod: PodId) -> bool {
@@ -66,13 +77,7 @@ impl Stage<'_> {
 
     /// Whether a score keeps the frozen values.
     pub fn keeps(&self, score: &Score) -> bool {
-        self.frozen.iter().all(|frozen| {
-            let value = score.value(frozen.tier, frozen.goal);
-            match frozen.goal {
-                Goal::Placed => value >= frozen.value,
-                Goal::Disturbed => value <= frozen.value,
-            }
-        })
+        self.frozen.iter().all(|frozen| frozen.kept_by(score))
     }
 }
 

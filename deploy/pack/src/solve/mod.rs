@@ -13,13 +13,18 @@
 //! | [`report`] | what came of each stage |
 
 pub mod back_end;
+mod columns;
 pub mod deadline;
 mod driver;
+mod knapsack;
+mod losses;
+mod model;
 pub mod proof;
 mod refill;
 pub mod report;
 mod room;
 mod search;
+mod simplex;
 
 use self::back_end::BackEnd;
 use self::deadline::Budget;
@@ -102,3 +107,6 @@ pub fn solve_with(
 ) -> Result<Answer, SolveError> {
     driver::Driver::new(problem, options, starts)?.run(back_end)
 }
+
+#[cfg(test)]
+mod tests;
