@@ -8,6 +8,13 @@
 //! | `csv` | one line a pod |
 //! | `html` | nodes before and after, as a picture |
 
+/// Writing to a string does not fail.
+macro_rules! put {
+    ($text:expr, $($format:tt)*) => {
+        std::fmt::Write::write_fmt(&mut $text, format_args!($($format)*)).expect("a string takes all")
+    };
+}
+
 mod csv;
 mod html;
 mod pending;

@@ -18,7 +18,10 @@ pub(super) fn reason(problem: &Problem, answer: &Answer, id: PodId) -> String {
         let asked = pod.request[index];
         let unit = resource.unit;
         (asked > most).then(|| {
-            format!("asks for {asked}{unit} of {}, no node has more than {most}{unit}", resource.name)
+            format!(
+                "asks for {asked}{unit} of {}, no node has more than {most}{unit}",
+                resource.name
+            )
         })
     });
     if let Some(short) = short {

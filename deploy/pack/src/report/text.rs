@@ -28,7 +28,7 @@ pub fn text(report: &Report) -> String {
     text += &pending(&report.pods, &report.left);
     text += &held(&report.held);
     for note in &report.notes {
-        text += &format!("note: {note}\n");
+        put!(text, "note: {note}\n");
     }
     text
 }
@@ -58,8 +58,15 @@ fn tiers(tiers: &[TierRow]) -> String {
             tier.disturbed.to_string(),
         ]
     };
-    let names =
-        ["priority", "pods", "running", "default places", "onepath places", "default disturbs", "onepath disturbs"];
+    let names = [
+        "priority",
+        "pods",
+        "running",
+        "default places",
+        "onepath places",
+        "default disturbs",
+        "onepath disturbs",
+    ];
     table(&names, &tiers.iter().map(row).collect::<Vec<_>>())
 }
 
@@ -103,7 +110,7 @@ fn changes(pods: &[PodRow]) -> String {
     let mut text = table(&["pod", "priority", "gang", "now", "default", "onepath", ""], shown);
     if rows.len() > shown.len() {
         text.truncate(text.len() - 1);
-        text += &format!("and {} more (--format csv has all)\n\n", rows.len() - shown.len());
+        put!(text, "and {} more (--format csv has all)\n\n", rows.len() - shown.len());
     }
     text
 }

@@ -216,7 +216,8 @@ fn tiers(
             row.pods += 1;
             row.before += u32::from(pod.runs_on.is_some());
             row.default += u32::from(by_default.is_some());
-            row.default_useless += u32::from(by_default.is_some() && is_useless(problem, default, pod));
+            row.default_useless +=
+                u32::from(by_default.is_some() && is_useless(problem, default, pod));
             row.placed += u32::from(ours.node(id).is_some());
             row.default_disturbed += u32::from(pod.runs_on.is_some() && by_default != pod.runs_on);
         }

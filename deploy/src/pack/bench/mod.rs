@@ -16,8 +16,7 @@ use onepath_pack::solve::deadline::Budget;
 use onepath_pack::solve::{BackEndChoice, Options};
 use thiserror::Error;
 
-use arguments::BackEndName;
-pub(crate) use arguments::BenchArguments;
+pub(crate) use arguments::{BackEndName, BenchArguments, ObjectiveName, duration};
 
 /// Why there is no table.
 #[derive(Debug, Error)]

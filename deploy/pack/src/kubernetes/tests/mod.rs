@@ -1,8 +1,10 @@
 //! What is made of Kubernetes objects.
 
 mod apart;
+mod files;
 mod filters;
 mod gangs;
+mod plans;
 mod roles;
 
 use serde_json::{Value, json};

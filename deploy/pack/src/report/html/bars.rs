@@ -1,7 +1,6 @@
 //! Nodes as stacked bars, one for each resource, in three panels side by side.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use super::escape;
 use crate::placement::Placement;
@@ -20,13 +19,6 @@ const MOST_NODES: usize = 200;
 const MOST_RESOURCES: usize = 4;
 /// Colours of tiers; further tiers have the last one.
 const TIERS: usize = 6;
-
-/// Writing to a string does not fail.
-macro_rules! put {
-    ($text:expr, $($format:tt)*) => {
-        write!($text, $($format)*).expect("a string takes all")
-    };
-}
 
 pub(super) struct Picture<'a> {
     case: Case<'a>,
@@ -96,13 +88,13 @@ impl<'a> Picture<'a> {
 
     fn label(&self, svg: &mut String, y: f64, node: NodeId) {
         let name = &self.case.problem.nodes()[node.index()].name;
-        put!(svg, "<text x=\"0\" y=\"{:.1}\">{}</text>", y + 12.0, escape(&shortened(name, 14)));
+        put!(*svg, "<text x=\"0\" y=\"{:.1}\">{}</text>", y + 12.0, escape(&shortened(name, 14)));
         for (row, resource) in self.resources.iter().enumerate() {
             let resource = &self.case.problem.resources()[*resource].name;
             let short = resource.rsplit('/').next().unwrap_or(resource);
             let y = y + 11.0 + BAR * row as f64;
             put!(
-                svg,
+                *svg,
                 "<text class=\"small dim\" x=\"{:.0}\" y=\"{y:.1}\" text-anchor=\"end\">{}</text>\n",
                 LABEL - 6.0,
                 escape(&shortened(short, 8))
@@ -125,7 +117,7 @@ impl<'a> Picture<'a> {
             let ours = self.case.problem.nodes()[node.index()].capacity[resource];
             let height = BAR - 3.0;
             put!(
-                svg,
+                *svg,
                 "<rect class=\"frame\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{PANEL:.1}\" \
                  height=\"{height:.1}\"/>"
             );
@@ -133,7 +125,7 @@ impl<'a> Picture<'a> {
             let others = (all - ours).max(0) as f64 * scale;
             if others > 0.0 {
                 put!(
-                    svg,
+                    *svg,
                     "<rect class=\"others\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{others:.1}\" \
                      height=\"{height:.1}\"><title>pods that stay</title></rect>"
                 );
@@ -169,7 +161,7 @@ impl<'a> Picture<'a> {
         // Outlines of neighbours do not cover each other.
         let inset = if pod.gang.is_some() { 1.25 } else { 0.0 };
         put!(
-            svg,
+            *svg,
             "<rect class=\"{class} t{tier}\"{outline} x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" \
              height=\"{:.1}\"><title>{}</title></rect>",
             x + inset,
@@ -180,7 +172,7 @@ impl<'a> Picture<'a> {
         );
         if self.is_changed(id, pod, panel) {
             put!(
-                svg,
+                *svg,
                 "<rect class=\"mark\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" \
                  height=\"{height:.1}\"/>"
             );
@@ -189,7 +181,7 @@ impl<'a> Picture<'a> {
         if letters >= 4 {
             let name = pod.name.rsplit('/').next().unwrap_or(&pod.name);
             put!(
-                svg,
+                *svg,
                 "<text class=\"small\" x=\"{:.1}\" y=\"{:.1}\" pointer-events=\"none\">{}</text>",
                 x + 3.0,
                 y + 9.5,
@@ -206,7 +198,8 @@ impl<'a> Picture<'a> {
 
     fn title(&self, pod: &Pod) -> String {
         let problem = self.case.problem;
-        let amounts = problem.resources().iter().zip(&pod.request).filter(|(_, amount)| **amount > 0);
+        let amounts =
+            problem.resources().iter().zip(&pod.request).filter(|(_, amount)| **amount > 0);
         let amounts: Vec<String> =
             amounts.map(|(one, amount)| format!("{} {amount}{}", one.name, one.unit)).collect();
         let priority = problem.priorities()[pod.tier.index()];

@@ -34,7 +34,7 @@ pub fn page(case: &Case<'_>, report: &Report) -> String {
     page += &picture.draw();
     page += &changes(&report.pods);
     for note in &report.notes {
-        page += &format!("<p>Note: {}</p>\n", escape(note));
+        put!(page, "<p>Note: {}</p>\n", escape(note));
     }
     page + "</body></html>\n"
 }
@@ -49,7 +49,8 @@ fn tiers(report: &Report) -> String {
             0 => String::new(),
             pods => format!(" ({pods} in gangs not whole)"),
         };
-        table += &format!(
+        put!(
+            table,
             "<tr><td>{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}{useless}\
              <td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}</tr>\n",
             tier.priority,
@@ -82,7 +83,7 @@ fn changes(pods: &[PodRow]) -> String {
             word(pod.change).to_owned(),
             escape(pod.reason.as_deref().unwrap_or_default()),
         ];
-        table += &format!("<tr><td>{}</tr>\n", cells.join("<td>"));
+        put!(table, "<tr><td>{}</tr>\n", cells.join("<td>"));
     }
     table + "</table>\n"
 }
