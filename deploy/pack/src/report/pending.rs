@@ -36,8 +36,12 @@ pub(super) fn reason(problem: &Problem, answer: &Answer, id: PodId) -> String {
         let tier = stage.tier as usize == pod.tier.index();
         tier && stage.goal == Goal::Placed && stage.status == Status::Optimal
     });
-    if proved {
+    if proved && pod.tier.index() == 0 {
         format!("{what}no placement has more pods of priority {priority}")
+    } else if proved {
+        format!(
+            "{what}none has more pods of priority {priority} and is as good for more urgent ones"
+        )
     } else {
         format!("{what}no room was found in the time")
     }

@@ -11,7 +11,7 @@ use crate::report::{Case, Report};
 const LABEL: f64 = 150.0;
 const PANEL: f64 = 330.0;
 const GAP: f64 = 30.0;
-const BAR: f64 = 15.0;
+const BAR: f64 = 19.0;
 const ROW_GAP: f64 = 14.0;
 const TOP: f64 = 26.0;
 /// The most nodes and resources that are drawn.
@@ -68,11 +68,11 @@ impl<'a> Picture<'a> {
              default scheduler and by onepath\" width=\"{width:.0}\" height=\"{height:.0}\">\
              <defs><pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
              patternTransform=\"rotate(45)\"><rect width=\"2.5\" height=\"6\" fill=\"#fff\" \
-             fill-opacity=\"0.75\"/></pattern></defs>\n"
+             fill-opacity=\"0.5\"/></pattern></defs>\n"
         );
         for (panel, (title, placement)) in self.panels.iter().enumerate() {
             let x = LABEL + panel as f64 * (PANEL + GAP);
-            put!(svg, "<text x=\"{x:.0}\" y=\"14\" font-weight=\"bold\">{title}</text>\n");
+            put!(svg, "<text x=\"{x:.0}\" y=\"14\" class=\"title\">{title}</text>\n");
             let pods = by_node(placement);
             for (place, node) in self.nodes.iter().enumerate() {
                 let y = TOP + row * place as f64;
@@ -92,7 +92,7 @@ impl<'a> Picture<'a> {
         for (row, resource) in self.resources.iter().enumerate() {
             let resource = &self.case.problem.resources()[*resource].name;
             let short = resource.rsplit('/').next().unwrap_or(resource);
-            let y = y + 11.0 + BAR * row as f64;
+            let y = y + 12.0 + BAR * row as f64;
             put!(
                 *svg,
                 "<text class=\"small dim\" x=\"{:.0}\" y=\"{y:.1}\" text-anchor=\"end\">{}</text>\n",
@@ -155,7 +155,7 @@ impl<'a> Picture<'a> {
         let pod = &problem.pods()[id.index()];
         let tier = pod.tier.index().min(TIERS - 1);
         let (class, outline) = match pod.gang {
-            Some(gang) => ("pod gang", format!(" stroke=\"{}\"", outline(gang.index()))),
+            Some(gang) => ("pod gang", format!(" style=\"stroke:{}\"", outline(gang.index()))),
             None => ("pod", String::new()),
         };
         // Outlines of neighbours do not cover each other.
@@ -184,7 +184,7 @@ impl<'a> Picture<'a> {
                 *svg,
                 "<text class=\"small\" x=\"{:.1}\" y=\"{:.1}\" pointer-events=\"none\">{}</text>",
                 x + 3.0,
-                y + 9.5,
+                y + 11.5,
                 escape(&shortened(name, letters))
             );
         }
