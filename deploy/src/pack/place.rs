@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use onepath_pack::cpsat::{CpSat, OpenError};
+use onepath_pack::cpsat::OpenError;
 use onepath_pack::default_scheduler::{Arrival, Settings, schedule, undisturbing};
 use onepath_pack::kubernetes::Snapshot;
 use onepath_pack::placement::Placement;
@@ -17,10 +17,10 @@ use onepath_pack::problem::Problem;
 use onepath_pack::report::{Case, Report, csv, page, text};
 use onepath_pack::solve::deadline::Budget;
 use onepath_pack::solve::report::Answer;
-use onepath_pack::solve::{BackEndChoice, Options, SolveError, solve, solve_with};
+use onepath_pack::solve::{Options, SolveError, solve, solve_with};
 
 use super::arguments::PackArguments;
-use super::bench::BackEndName;
+use super::bench::Ready;
 use super::cluster::{self, ClusterError};
 use super::input::{self, InputError};
 use crate::arguments::Format;
@@ -100,23 +100,20 @@ fn answer(
     let interrupt = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupt))
         .map_err(PlaceError::Signal)?;
+    let mut back_end = Ready::open(arguments.back_end, arguments.ortools.as_deref())?;
     let options = Options {
         objective: arguments.objective.into(),
-        back_end: BackEndChoice::Search,
+        back_end: back_end.choice(),
         seed: arguments.seed,
         budget: Budget { interrupt, ..Budget::wall(arguments.budget) },
-    };
-    let mut solver = match arguments.back_end {
-        BackEndName::Search => None,
-        BackEndName::Cpsat => Some(CpSat::open(arguments.ortools.as_deref())?),
     };
     let progress = Progress::new(arguments.budget);
     let waiting = thread::current();
     let answer = thread::scope(|scope| {
         let solving = scope.spawn(|| {
-            let answer = match &mut solver {
+            let answer = match back_end.library() {
                 None => solve(problem, &options, starts),
-                Some(solver) => solve_with(problem, &options, starts, solver),
+                Some(library) => solve_with(problem, &options, starts, library),
             };
             waiting.unpark();
             answer

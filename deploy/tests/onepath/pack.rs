@@ -18,7 +18,10 @@ fn the_example_places_a_gang_that_the_default_scheduler_leaves_pending() {
     let tier = |index: usize, field: &str| report["tiers"][index][field].as_u64();
     assert_eq!(report["status"], "optimal");
     assert_eq!((tier(0, "priority"), tier(0, "pods")), (Some(1000), Some(7)));
-    assert_eq!((tier(0, "before"), tier(0, "default"), tier(0, "placed")), (Some(4), Some(4), Some(7)));
+    assert_eq!(
+        (tier(0, "before"), tier(0, "default"), tier(0, "placed")),
+        (Some(4), Some(4), Some(7))
+    );
     assert_eq!(tier(0, "disturbed"), Some(3));
     assert_eq!((tier(1, "default"), tier(1, "default_useless")), (Some(5), Some(0)));
     let page = fs::read_to_string(page).expect("the picture is there");
@@ -73,7 +76,10 @@ const BAD: &[(&str, &str)] = &[
         "kind: Pod\nmetadata: {name: p}\nspec: {priorityClassName: c}\n",
         "Pod default/p: spec.priorityClassName: there is no PriorityClass c",
     ),
-    ("kind: Node\nmetadata: {name: a1}\n---\nkind: Pod\nmetadata: {name: p}\n", "Node a1: is there twice"),
+    (
+        "kind: Node\nmetadata: {name: a1}\n---\nkind: Pod\nmetadata: {name: p}\n",
+        "Node a1: is there twice",
+    ),
 ];
 
 #[test]
@@ -97,7 +103,10 @@ fn each_bad_file_of_pods_gives_one_line_and_ends_with_1() {
     one_line(&["pack", &nobody], "no Node in ");
     one_line(&["pack", "/no/such/pods.yaml", "--nodes", NODES], "/no/such/pods.yaml: ");
     one_line(&["pack", PODS, "--nodes", "/no/such/nodes.yaml"], "/no/such/nodes.yaml: ");
-    one_line(&["pack", PODS, "--nodes", NODES, "--html", "/no/such/folder/x"], "/no/such/folder/x: ");
+    one_line(
+        &["pack", PODS, "--nodes", NODES, "--html", "/no/such/folder/x"],
+        "/no/such/folder/x: ",
+    );
     one_line(&["pack", PODS, "--nodes", NODES, "--plan", PODS], "pods.yaml: line 1: ");
     one_line(
         &["pack", PODS, "--nodes", NODES, "--back-end", "cpsat", "--ortools", "/no/such"],

@@ -16,6 +16,7 @@ pub mod back_end;
 mod columns;
 pub mod deadline;
 mod driver;
+mod eject;
 mod knapsack;
 mod losses;
 mod model;

@@ -2,6 +2,7 @@
 
 use super::back_end::{BackEnd, Found, Stage, Unfit};
 use super::columns::{Dual, Kinds, prices};
+use super::eject::Eject;
 use super::losses::{Losses, Outcome};
 use super::model::Model;
 use super::proof::Proof;
@@ -9,6 +10,7 @@ use super::refill::refill;
 use super::room::Room;
 use crate::check::check;
 use crate::placement::Placement;
+use crate::score::Goal;
 
 /// Needs nothing beyond this crate.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,7 @@ const MOST_SPOTS: usize = 256;
 pub(super) fn find(stage: &Stage<'_>) -> Found {
     let mut hunt = Hunt::new(stage);
     hunt.greedy();
+    hunt.eject(1_000);
     if !hunt.done() && stage.problem.nodes().len() <= MOST_SPOTS {
         hunt.exact();
     }
@@ -70,6 +73,19 @@ impl<'s, 'p> Hunt<'s, 'p> {
         let mut room = Room::of(stage.problem, stage.incumbent, |pod| stage.is_active(pod));
         refill(&mut room, |pod| stage.is_active(pod));
         self.offer(room.into_placement());
+    }
+
+    /// Places more by ejections.
+    fn eject(&mut self, rounds: usize) {
+        if self.stage.goal != Goal::Placed {
+            return;
+        }
+        let deadline = self.stage.deadline;
+        let mut eject = Eject::new(self.stage, self.now());
+        while !self.done() && !deadline.passed() {
+            let Some(placement) = eject.run(rounds, &|| deadline.passed()) else { return };
+            self.offer(placement);
+        }
     }
 
     /// Target by target from the bound of prices down to what is known.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use onepath_pack::instances::large::Size;
 use onepath_pack::score::Objective;
 
 use crate::arguments::Format;
@@ -27,9 +28,13 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_delimiter = ',', default_value = "90,95,100,105", value_name = "PERCENT,...",
         value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) utilisation: Vec<u32>,
-    /// Instances of each kind; a kind is one number of each list
-    #[arg(long, default_value_t = 6, value_name = "N")]
-    pub(crate) instances: usize,
+    /// Instances of each kind; a kind is one number of each list [default: 6, and 1 large cluster]
+    #[arg(long, value_name = "N")]
+    pub(crate) instances: Option<usize>,
+    /// Large clusters instead, with gangs that are to be placed below one leaf, 16 nodes each
+    #[arg(long, value_name = "NODES,PODS,GANGS", value_parser = size,
+        conflicts_with_all = ["nodes", "pods_per_node", "priorities", "utilisation"])]
+    pub(crate) large: Option<Size>,
     /// The first seed that is tried; those where the default scheduler leaves no pod pending are
     /// passed over
     #[arg(long, default_value_t = 1)]
@@ -98,6 +103,17 @@ impl From<ObjectiveName> for Objective {
     }
 }
 
+/// Nodes, pods and gangs.
+fn size(text: &str) -> Result<Size, String> {
+    let numbers: Result<Vec<u32>, _> = text.split(',').map(str::parse).collect();
+    match numbers.as_deref() {
+        Ok(&[nodes @ 1..=50_000, pods @ 1..=1_000_000, gangs @ 0..=10_000]) => {
+            Ok(Size { nodes, pods, gangs })
+        }
+        _ => Err(format!("{text:?} is no size, should be like 1000,8000,50")),
+    }
+}
+
 /// Seconds or milliseconds, at most a day.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time, should be like 1s, 2.5s or 200ms");
@@ -116,7 +132,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use super::{Size, duration, size};
 
     #[test]
     fn times_are_read_with_their_unit_and_refused_without() {
@@ -124,6 +140,14 @@ mod tests {
         assert_eq!(duration("2.5s").map(|time| time.as_millis()), Ok(2500));
         for wrong in ["1", "s", "-1s", "0s", "NaNs", "1e9s", "1m"] {
             duration(wrong).expect_err(wrong);
+        }
+    }
+
+    #[test]
+    fn a_size_has_three_numbers_within_bounds() {
+        assert_eq!(size("10,80,2"), Ok(Size { nodes: 10, pods: 80, gangs: 2 }));
+        for wrong in ["", "10,80", "0,80,2", "10,80,2,1", "10,80,-1", "100000,1,1"] {
+            size(wrong).expect_err(wrong);
         }
     }
 }

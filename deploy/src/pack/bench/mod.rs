@@ -1,6 +1,8 @@
 //! `onepath pack bench`: back ends on instances made as "Priority Matters" makes them.
 
 mod arguments;
+mod back_end;
+mod large;
 mod table;
 
 use std::io::{IsTerminal, stderr};
@@ -9,14 +11,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use onepath_pack::bench::{Run, RunError, run};
-use onepath_pack::cpsat::{CpSat, OpenError};
+use onepath_pack::check::Violation;
+use onepath_pack::cpsat::OpenError;
 use onepath_pack::instances::paper::{Instance, Setup, instances};
 use onepath_pack::problem::BuildError;
 use onepath_pack::solve::deadline::Budget;
-use onepath_pack::solve::{BackEndChoice, Options};
+use onepath_pack::solve::{Options, SolveError};
 use thiserror::Error;
 
 pub(crate) use arguments::{BackEndName, BenchArguments, ObjectiveName, duration};
+pub(crate) use back_end::Ready;
+
+/// Instances of each kind if nothing is said: with the default kinds these are 192.
+const INSTANCES: usize = 6;
 
 /// Why there is no table.
 #[derive(Debug, Error)]
@@ -27,6 +34,12 @@ pub(crate) enum BenchError {
     /// A run.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A large cluster that is wrong itself.
+    #[error("the present state is not allowed: {0}")]
+    Start(#[from] Box<Violation>),
+    /// The solver, on a large cluster.
+    #[error(transparent)]
+    Solve(#[from] SolveError),
     /// A library that is not there.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -43,27 +56,28 @@ pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<String, BenchError
     let interrupt = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupt))
         .map_err(BenchError::Signal)?;
+    let mut back_ends = back_end::open_all(arguments)?;
+    match arguments.large {
+        Some(size) => large::run(size, arguments, &mut back_ends, &interrupt),
+        None => run_small(arguments, &mut back_ends, &interrupt),
+    }
+}
+
+fn run_small(
+    arguments: &BenchArguments,
+    back_ends: &mut [Ready],
+    interrupt: &Arc<AtomicBool>,
+) -> Result<String, BenchError> {
     let instances = all_instances(arguments)?;
-    let mut back_ends = arguments.back_end.clone();
-    back_ends.extend(arguments.compare);
-    let mut seen = Vec::new();
-    back_ends.retain(|name| {
-        !seen.contains(name) && {
-            seen.push(*name);
-            true
-        }
-    });
-    let mut back_ends: Vec<BackEnd> =
-        back_ends.into_iter().map(|name| open(name, arguments)).collect::<Result<_, _>>()?;
     let progress = Progress::new(instances.len());
     let mut runs: Vec<Run> = Vec::new();
-    for instance in &instances {
-        for back_end in &mut back_ends {
-            let solved = solve(instance, back_end, arguments, &interrupt)?;
+    'all: for instance in &instances {
+        for back_end in &mut *back_ends {
+            let options = options(arguments, back_end, interrupt);
+            let solved = run(instance, &options, back_end.library())?;
             if interrupt.load(Ordering::Relaxed) {
-                progress.bar.finish_and_clear();
                 eprintln!("onepath: interrupted after {} runs", runs.len());
-                return table::write(arguments, &runs);
+                break 'all;
             }
             runs.push(solved);
         }
@@ -73,44 +87,22 @@ pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<String, BenchError
     table::write(arguments, &runs)
 }
 
-/// A back end, ready: loading a library is not part of a budget.
-enum BackEnd {
-    Own(BackEndChoice),
-    CpSat(CpSat),
-}
-
-fn open(name: BackEndName, arguments: &BenchArguments) -> Result<BackEnd, OpenError> {
-    Ok(match name {
-        BackEndName::Search => BackEnd::Own(BackEndChoice::Search),
-        BackEndName::Cpsat => BackEnd::CpSat(CpSat::open(arguments.ortools.as_deref())?),
-    })
-}
-
-fn solve(
-    instance: &Instance,
-    back_end: &mut BackEnd,
-    arguments: &BenchArguments,
-    interrupt: &Arc<AtomicBool>,
-) -> Result<Run, BenchError> {
+fn options(arguments: &BenchArguments, back_end: &Ready, interrupt: &Arc<AtomicBool>) -> Options {
     let budget = Budget { interrupt: Arc::clone(interrupt), ..Budget::cpu(arguments.budget) };
     let (objective, seed) = (arguments.objective.into(), arguments.seed);
-    let options = |back_end| Options { objective, back_end, seed, budget };
-    Ok(match back_end {
-        BackEnd::Own(choice) => run(instance, &options(*choice), None)?,
-        BackEnd::CpSat(solver) => run(instance, &options(BackEndChoice::default()), Some(solver))?,
-    })
+    Options { objective, back_end: back_end.choice(), seed, budget }
 }
 
 /// Of each kind as many as are asked for; a kind of which there are fewer is named.
 fn all_instances(arguments: &BenchArguments) -> Result<Vec<Instance>, BuildError> {
+    let count = arguments.instances.unwrap_or(INSTANCES);
     let mut all = Vec::new();
     for setup in setups(arguments) {
-        let found = instances(setup, arguments.seed, arguments.instances)?;
-        if found.len() < arguments.instances {
+        let found = instances(setup, arguments.seed, count)?;
+        if found.len() < count {
             eprintln!(
-                "onepath: {setup:?}: only {} of {} instances: in the others all pods have a node",
+                "onepath: {setup:?}: only {} of {count} instances: in the others all pods have a node",
                 found.len(),
-                arguments.instances
             );
         }
         all.extend(found);
