@@ -276,10 +276,15 @@ fn rule(text: &str) -> Result<RuleOf, Wrong> {
         }),
         _ => None,
     };
-    parsed.filter(|rule| !rule.label().is_empty()).ok_or_else(|| {
+    parsed.filter(|rule| is_label(rule.label())).ok_or_else(|| {
         let right = "together:LABEL or at-most:N:LABEL would be right";
         (marks::PART_RULE.to_owned(), format!("is {:?}: {right}", shown(text)))
     })
+}
+
+/// Whether a text can be the name of a label: a prefix, a slash and 63 letters at most.
+fn is_label(text: &str) -> bool {
+    (1..=317).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 fn shown(text: &str) -> String {

@@ -44,7 +44,8 @@ impl Rooms {
 
     pub(super) fn resources(&self) -> Vec<Resource> {
         let real = self.names.iter();
-        let real = real.map(|name| Resource { name: name.clone(), unit: request::unit(name) });
+        let real =
+            real.map(|name| Resource { name: super::one_line(name), unit: request::unit(name) });
         let made = self.made.iter().map(|made| Resource { name: made.name.clone(), unit: "" });
         real.chain(made).collect()
     }

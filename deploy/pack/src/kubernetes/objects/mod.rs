@@ -128,7 +128,7 @@ pub fn read<T: DeserializeOwned>(value: Value) -> Result<T, ObjectError> {
     let object = described(&value);
     serde_path_to_error::deserialize(without_nulls(value)).map_err(|error| {
         let problem = super::one_line(&error.inner().to_string());
-        ObjectError::Field { object, field: error.path().to_string(), problem }
+        ObjectError::Field { object, field: super::one_line(&error.path().to_string()), problem }
     })
 }
 
