@@ -7,16 +7,18 @@
 
 use std::collections::HashMap;
 
-use super::back_end::Stage;
+use super::back_end::{Frozen, Stage};
 use super::deadline::Deadline;
 use super::knapsack::{Entry, Knapsack};
-use super::model::{Model, Offer, Spot};
+use super::model::{Item, Model, Offer, Row, Spot};
 use super::proof::Prices;
 use super::simplex::{Column, Simplex};
 use crate::score::Goal;
 
 /// What one pod of the wanted value is worth in integers.
 pub(super) const SCALE: i64 = 1_000_000;
+/// No price is above this.
+const LARGEST_PRICE: i64 = 100_000 * SCALE;
 /// Steps of one node's search; beyond them its bound is less sharp.
 const KNAPSACK_STEPS: u64 = 100_000;
 
@@ -83,8 +85,30 @@ impl Dual {
         (0..model.items.len()).map(profit).collect()
     }
 
+    /// With the prices of a proof; none if they are not such prices.
+    pub(super) fn of_proof(prices: &Prices, stage: &Stage<'_>, model: &Model<'_>) -> Option<Self> {
+        let mut all = prices.sets.iter().chain(&prices.frozen);
+        let fits = prices.sets.len() == stage.problem.sets().len()
+            && prices.frozen.len() == stage.frozen.len()
+            && all.all(|price| (0..=LARGEST_PRICE).contains(price));
+        if !fits {
+            return None;
+        }
+        let row = |row: &Row| {
+            let same = |f: &Frozen| f.tier == row.tier && f.goal == row.goal;
+            stage.frozen.iter().position(same).map_or(0, |at| prices.frozen[at])
+        };
+        let item = |item: &Item| if item.moves { prices.sets[item.set.index()] } else { 0 };
+        Some(Self {
+            items: model.items.iter().map(item).collect(),
+            rows: model.rows.iter().map(row).collect(),
+            earned: Vec::new(),
+            bound: i64::MAX,
+        })
+    }
+
     /// Computes what is earned, and the bound.
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         model: &Model<'_>,
         kinds: &Kinds,
@@ -123,12 +147,12 @@ impl Dual {
                 sets[item.set.index()] = *price;
             }
         }
-        let price = |frozen: &super::back_end::Frozen| {
+        let price = |frozen: &Frozen| {
             let rows = model.rows.iter().zip(&self.rows);
             let mut same = rows.filter(|(r, _)| r.tier == frozen.tier && r.goal == frozen.goal);
             same.next().map_or(0, |(_, price)| *price)
         };
-        Prices { scale: SCALE, sets, frozen: stage.frozen.iter().map(price).collect() }
+        Prices { sets, frozen: stage.frozen.iter().map(price).collect() }
     }
 }
 
@@ -224,7 +248,10 @@ impl<'m, 'p> Generation<'m, 'p> {
     fn dual(&self) -> Dual {
         let prices = self.simplex.prices();
         let whole = |row: Option<usize>| {
-            row.map_or(0, |row| (prices[row].clamp(0.0, 1e5) * SCALE as f64).round() as i64)
+            row.map_or(0, |row| {
+                (prices[row].clamp(0.0, (LARGEST_PRICE / SCALE) as f64) * SCALE as f64).round()
+                    as i64
+            })
         };
         Dual {
             items: self.row_of.iter().map(|row| whole(*row)).collect(),

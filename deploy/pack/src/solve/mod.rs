@@ -11,8 +11,12 @@
 //! | [`back_end`] | one exact solver behind one trait |
 //! | [`proof`] | why a value cannot be better |
 //! | [`report`] | what came of each stage |
+//! | [`certificate`] | an answer that others can check |
+//! | [`verify`] | checking it |
 
 pub mod back_end;
+mod capacity;
+pub mod certificate;
 mod columns;
 pub mod deadline;
 mod driver;
@@ -26,6 +30,7 @@ pub mod report;
 mod room;
 mod search;
 mod simplex;
+pub mod verify;
 
 use self::back_end::BackEnd;
 use self::deadline::Budget;

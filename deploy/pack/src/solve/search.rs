@@ -1,6 +1,7 @@
 //! The search of this crate: a greedy placement, prices, and an exhaustive search that they lead.
 
 use super::back_end::{BackEnd, Found, Stage, Unfit};
+use super::capacity;
 use super::columns::{Dual, Kinds, prices};
 use super::eject::Eject;
 use super::losses::{Losses, Outcome};
@@ -25,6 +26,7 @@ const MOST_SPOTS: usize = 256;
 pub(super) fn find(stage: &Stage<'_>) -> Found {
     let mut hunt = Hunt::new(stage);
     hunt.greedy();
+    hunt.capacity();
     hunt.eject(1_000);
     if !hunt.done() && stage.problem.nodes().len() <= MOST_SPOTS {
         hunt.exact();
@@ -73,6 +75,15 @@ impl<'s, 'p> Hunt<'s, 'p> {
         let mut room = Room::of(stage.problem, stage.incumbent, |pod| stage.is_active(pod));
         refill(&mut room, |pod| stage.is_active(pod));
         self.offer(room.into_placement());
+    }
+
+    fn capacity(&mut self) {
+        if self.stage.goal == Goal::Placed
+            && !self.done()
+            && let Some((bound, weights)) = capacity::best(self.stage)
+        {
+            self.take_bound(bound, || Proof::Capacity { weights });
+        }
     }
 
     /// Places more by ejections.

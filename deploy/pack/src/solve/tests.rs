@@ -6,15 +6,18 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use super::certificate::Certificate;
 use super::deadline::Budget;
+use super::proof::Proof;
 use super::report::Status;
+use super::verify::verify;
 use super::{BackEndChoice, Options, SolveError, solve};
 use crate::check::check;
 use crate::placement::Placement;
 use crate::problem::{
     Builder, GangId, Level, Mobility, Node, NodeId, PartId, PodSpec, Problem, Resource, Rule,
 };
-use crate::score::{Objective, Score};
+use crate::score::{Goal, Objective, Score};
 
 /// What a random case may have.
 #[derive(Clone, Copy)]
@@ -148,4 +151,33 @@ fn pods_that_must_stay_are_respected_and_the_rest_is_as_good_as_by_brute_force()
 #[test]
 fn gangs_with_parts_are_placed_as_well_as_by_brute_force() {
     compare(Kind { gangs: true, fixed: false }, 400, BackEndChoice::Search);
+}
+
+#[test]
+fn a_certificate_survives_json_and_a_false_bound_is_noticed() {
+    let kind = Kind { gangs: true, fixed: true };
+    for seed in 0..200 {
+        let Some(problem) = random(&mut SmallRng::seed_from_u64(seed), kind) else { continue };
+        let options = options(Objective::TierByTier, BackEndChoice::Search);
+        let Ok(answer) = solve(&problem, &options, &[]) else { continue };
+        let certificate = Certificate::new(&problem, Objective::TierByTier, &answer);
+        let text = serde_json::to_string(&certificate).expect("it is plain data");
+        let read: Certificate = serde_json::from_str(&text).expect("as it was written");
+        assert_eq!(read, certificate);
+        verify(&problem, &read).unwrap_or_else(|error| panic!("seed {seed}: {error}: {text}"));
+        for number in 0..read.stages.len() {
+            let mut false_one = read.clone();
+            let stage = &mut false_one.stages[number];
+            let solver = matches!(stage.proof, Proof::Exhausted { .. });
+            match stage.goal {
+                Goal::Placed if stage.bound > 0 => stage.bound -= 1,
+                Goal::Placed => continue,
+                Goal::Disturbed => stage.bound += 1,
+            }
+            stage.status = Status::Feasible;
+            false_one.status = Status::Feasible;
+            let verdict = verify(&problem, &false_one);
+            assert!(verdict.is_err() || solver, "seed {seed}, stage {number}: {verdict:?}");
+        }
+    }
 }
