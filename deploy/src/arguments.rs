@@ -22,7 +22,7 @@ pub(crate) enum Task {
     /// Prints this node's GPUs and NICs as an entry of an inventory file
     Detect(DetectArguments),
     /// Places pods on nodes, by priority, gangs all or none
-    Pack(PackCommand),
+    Pack(Box<PackCommand>),
 }
 
 /// In which form a table is printed.

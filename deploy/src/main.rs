@@ -52,9 +52,12 @@ fn main() -> ExitCode {
             }
             None => make_plan(&command.plan),
         },
-        Task::Pack(command) => match command.task {
+        Task::Pack(command) => match &command.task {
             Some(PackTask::Bench(arguments)) => {
-                pack::bench::run_bench(&arguments).map_err(|error| error.to_string())
+                pack::bench::run_bench(arguments).map_err(|error| error.to_string())
+            }
+            Some(PackTask::Verify(arguments)) => {
+                pack::verify::run(arguments).map_err(|error| error.to_string())
             }
             None => pack::place::run(&command.pack).map_err(|error| error.to_string()),
         },

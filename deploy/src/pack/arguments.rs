@@ -24,15 +24,13 @@ pub(crate) struct PackCommand {
 pub(crate) enum PackTask {
     /// Measures back ends on instances made from seeds
     Bench(BenchArguments),
+    /// Checks a certificate against the objects that it is about
+    Verify(VerifyArguments),
 }
 
 /// Which objects are placed, and how they are seen.
 #[derive(Debug, Args)]
 pub(crate) struct ObjectArguments {
-    /// Files of pods, or of Deployments, Jobs and others that make pods: YAML or JSON of Kubernetes;
-    /// budgets, priority classes, pod groups, volumes and claims in them are heeded
-    #[arg(value_name = "PODS", required_unless_present = "cluster")]
-    pub(crate) pods: Vec<PathBuf>,
     /// File of nodes, if they are not among the pods
     #[arg(long, value_name = "FILE")]
     pub(crate) nodes: Vec<PathBuf>,
@@ -51,6 +49,10 @@ pub(crate) struct ObjectArguments {
 /// Options of `pack`.
 #[derive(Debug, Args)]
 pub(crate) struct PackArguments {
+    /// Files of pods, or of Deployments, Jobs and others that make pods: YAML or JSON of Kubernetes;
+    /// budgets, priority classes, pod groups, volumes and claims in them are heeded
+    #[arg(value_name = "PODS", required_unless_present = "cluster")]
+    pub(crate) pods: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) objects: ObjectArguments,
     /// Reads nodes, pods and what belongs to them from a cluster, and changes nothing there; pods of
@@ -81,9 +83,27 @@ pub(crate) struct PackArguments {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+    /// Writes the placement with the proofs of its bounds, for onepath pack verify
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
     /// A picture of the nodes now, by the default scheduler and by onepath
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+}
+
+/// Options of `pack verify`; those that say which problem it is must be as they were.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// What --certificate wrote
+    pub(crate) certificate: PathBuf,
+    /// The same files of pods
+    #[arg(value_name = "PODS", required = true)]
+    pub(crate) pods: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) objects: ObjectArguments,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// Which running pods may be moved.

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::arguments::PackArguments;
 
 /// How long the server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Objects of one answer.
 const PAGE: u32 = 1_000;
 

@@ -68,9 +68,10 @@ pub(crate) enum InputError {
 /// Adds the objects of all files.
 pub(crate) fn add_files(
     snapshot: &mut Snapshot,
+    pods: &[PathBuf],
     arguments: &ObjectArguments,
 ) -> Result<(), InputError> {
-    for path in arguments.nodes.iter().chain(&arguments.pods) {
+    for path in arguments.nodes.iter().chain(pods) {
         let text = read::text(path, MAX_FILE_BYTES)?;
         let wrong = |problem| InputError::File { path: path.clone(), problem };
         snapshot.read(&text).map_err(wrong)?;
@@ -82,10 +83,12 @@ pub(crate) fn add_files(
 /// reported with the pod.
 pub(crate) fn problem(
     snapshot: &Snapshot,
+    pods: &[PathBuf],
     arguments: &ObjectArguments,
     strict: bool,
 ) -> Result<(Problem, Mapping), InputError> {
-    let names: Vec<String> = arguments.nodes.iter().chain(&arguments.pods).map(name).collect();
+    let names: Vec<String> =
+        arguments.nodes.iter().chain(pods).map(|path| path.display().to_string()).collect();
     let files = if names.is_empty() { "the cluster".to_owned() } else { names.join(", ") };
     if snapshot.nodes.is_empty() {
         return Err(InputError::NoNode { files });
@@ -103,10 +106,6 @@ pub(crate) fn problem(
         check(snapshot, &mapping)?;
     }
     Ok((problem, mapping))
-}
-
-fn name(path: &PathBuf) -> String {
-    path.display().to_string()
 }
 
 fn plan(arguments: &ObjectArguments) -> Result<Option<PlanRules>, InputError> {

@@ -6,6 +6,7 @@
 //! | `input` | objects from files |
 //! | `cluster` | objects of a running cluster |
 //! | `place` | the best placement beside what the default scheduler would do |
+//! | `verify` | a certificate against the objects that it is about |
 //! | `bench` | back ends on instances made from seeds |
 
 pub(crate) mod arguments;
@@ -13,3 +14,4 @@ pub(crate) mod bench;
 mod cluster;
 mod input;
 pub(crate) mod place;
+pub(crate) mod verify;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, stderr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -15,6 +15,7 @@ use onepath_pack::kubernetes::Snapshot;
 use onepath_pack::placement::Placement;
 use onepath_pack::problem::Problem;
 use onepath_pack::report::{Case, Report, csv, page, text};
+use onepath_pack::solve::certificate::Certificate;
 use onepath_pack::solve::deadline::Budget;
 use onepath_pack::solve::report::Answer;
 use onepath_pack::solve::{Options, SolveError, solve, solve_with};
@@ -63,9 +64,10 @@ pub(crate) enum PlaceError {
 pub(crate) fn run(arguments: &PackArguments) -> Result<String, PlaceError> {
     let mut snapshot =
         if arguments.cluster { cluster::read(arguments)? } else { Snapshot::default() };
-    input::add_files(&mut snapshot, &arguments.objects)?;
+    input::add_files(&mut snapshot, &arguments.pods, &arguments.objects)?;
     let strict = !arguments.cluster;
-    let (problem, mapping) = input::problem(&snapshot, &arguments.objects, strict)?;
+    let (problem, mapping) =
+        input::problem(&snapshot, &arguments.pods, &arguments.objects, strict)?;
     let seed = arguments.seed;
     let settings = Settings { arrival: Arrival::AllAtOnce, preemption: true, seed };
     let default = schedule(&problem, &settings);
@@ -81,14 +83,21 @@ pub(crate) fn run(arguments: &PackArguments) -> Result<String, PlaceError> {
     };
     let report = Report::new(&case);
     if let Some(path) = &arguments.html {
-        let wrong = |source| PlaceError::Write { path: path.clone(), source };
-        fs::write(path, page(&case, &report)).map_err(wrong)?;
+        write(path, &page(&case, &report))?;
+    }
+    if let Some(path) = &arguments.certificate {
+        let certificate = Certificate::new(&problem, case.objective, &answer);
+        write(path, &(serde_json::to_string(&certificate)? + "\n"))?;
     }
     Ok(match arguments.format {
         Format::Text => text(&report),
         Format::Csv => csv(&report),
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
     })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), PlaceError> {
+    fs::write(path, text).map_err(|source| PlaceError::Write { path: path.to_owned(), source })
 }
 
 /// Solves beside a line that says how long it has been.

@@ -31,6 +31,33 @@ fn the_example_places_a_gang_that_the_default_scheduler_leaves_pending() {
 }
 
 #[test]
+fn a_certificate_of_the_example_holds_and_of_changed_objects_does_not() {
+    let path = folder("pack-certificate").join("certificate.json");
+    let path = path.display().to_string();
+    text(&["pack", PODS, "--nodes", NODES, "--certificate", &path]);
+    let verified = text(&["pack", "verify", &path, PODS, "--nodes", NODES]);
+    assert!(verified.contains("12 pods on 5 nodes, 4 of 4 stages optimal"), "{verified}");
+    let csv = text(&["pack", "verify", &path, PODS, "--nodes", NODES, "--format", "csv"]);
+    assert_eq!(csv.lines().count(), 5);
+    let refused = |arguments: &[&str], expected: &str| {
+        let output = onepath(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(expected), "{expected:?} is not in {error:?}");
+        assert_eq!(error.trim_end().lines().count(), 1, "{error}");
+    };
+    let controlled = ["pack", "verify", &path, PODS, "--nodes", NODES, "--movable", "controlled"];
+    refused(&controlled, "certificate.json: problem: the certificate is about ");
+    let certificate = fs::read_to_string(&path).expect("the certificate is there");
+    let seat = "{\"pod\":\"team/train-0\",\"node\":\"a1\"}";
+    assert!(certificate.contains(seat), "{certificate}");
+    let moved = certificate.replace(seat, "{\"pod\":\"team/train-0\",\"node\":\"b2\"}");
+    let moved = file("pack-certificate-moved", "moved.json", moved).display().to_string();
+    refused(&["pack", "verify", &moved, PODS, "--nodes", NODES], "moved.json: placement: ");
+    refused(&["pack", "verify", PODS, PODS, "--nodes", NODES], "pods.yaml: expected ");
+}
+
+#[test]
 fn the_example_has_nothing_to_move_where_onepath_controls_no_pod() {
     let arguments = ["pack", PODS, "--nodes", NODES, "--movable", "controlled", "--format", "csv"];
     let csv = text(&arguments);
@@ -55,6 +82,7 @@ fn wrong_command_lines_of_pack_end_with_2() {
         &["pack", PODS, "--stage-label", "l"],
         &["pack", PODS, "--nodes"],
         &["pack", PODS, "--no-such-option"],
+        &["pack", "verify", PODS],
     ] {
         let output = onepath(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
