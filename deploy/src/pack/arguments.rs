@@ -40,8 +40,8 @@ pub(crate) struct ObjectArguments {
     /// What onepath plan --emit json printed: worker pods of a pipeline stage are kept together
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<PathBuf>,
-    /// The label of nodes by which a stage is kept together [default: leaf, cluster, zone or region,
-    /// the nearest that has room for each stage]
+    /// The label of nodes by which a stage is kept together [default: leaf, cluster, zone or
+    /// region, the nearest that has room for each stage]
     #[arg(long, value_name = "LABEL", requires = "plan")]
     pub(crate) stage_label: Option<String>,
 }
@@ -49,14 +49,14 @@ pub(crate) struct ObjectArguments {
 /// Options of `pack`.
 #[derive(Debug, Args)]
 pub(crate) struct PackArguments {
-    /// Files of pods, or of Deployments, Jobs and others that make pods: YAML or JSON of Kubernetes;
-    /// budgets, priority classes, pod groups, volumes and claims in them are heeded
+    /// Files of pods, or of Deployments, Jobs and others that make pods: YAML or JSON of
+    /// Kubernetes; budgets, priority classes, pod groups, volumes and claims in them are heeded
     #[arg(value_name = "PODS", required_unless_present = "cluster")]
     pub(crate) pods: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) objects: ObjectArguments,
-    /// Reads nodes, pods and what belongs to them from a cluster, and changes nothing there; pods of
-    /// files are added to them
+    /// Reads nodes, pods and what belongs to them from a cluster, and changes nothing there; pods
+    /// of files are added to them
     #[arg(long)]
     pub(crate) cluster: bool,
     /// How to reach the cluster [default: KUBECONFIG, ~/.kube/config, or the pod's own account]
@@ -112,8 +112,8 @@ pub(crate) enum MovableName {
     /// All that have a controller to make them anew: what could be
     #[default]
     Owned,
-    /// Those made for onepath's scheduler or with its gate; others that have a controller may only be
-    /// evicted for more urgent ones
+    /// Those made for onepath's scheduler or with its gate; others that have a controller may only
+    /// be evicted for more urgent ones
     Controlled,
 }
 

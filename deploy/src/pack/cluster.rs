@@ -51,8 +51,8 @@ pub(crate) enum ClusterError {
     Runtime(#[from] std::io::Error),
 }
 
-/// Everything that matters of a cluster. What belongs to pods may be forbidden to read: that is said
-/// on standard error, and the placement is made without it.
+/// Everything that matters of a cluster. What belongs to pods may be forbidden to read: that is
+/// said on standard error, and the placement is made without it.
 pub(crate) fn read(arguments: &PackArguments) -> Result<Snapshot, ClusterError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! `onepath pack PODS --nodes NODES`: the best placement beside what the default scheduler would do.
+//! `onepath pack PODS --nodes NODES`: the best placement beside what the default would do.
 
 use std::fs;
 use std::io::{self, IsTerminal, stderr};

@@ -90,14 +90,15 @@ fn wrong_command_lines_of_pack_end_with_2() {
     }
 }
 
-/// What the error says of a file of pods; most of what can be wrong in one is tested with the reader.
+/// What the error says of a file of pods; most of what can be wrong is tested with the reader.
 const BAD: &[(&str, &str)] = &[
     ("", "pods.yaml: holds no object"),
     ("kind: Pod\n", "pods.yaml: Pod 1: metadata.name is missing"),
     ("kind: Service\nmetadata: {name: s}\n", "no Pod in "),
     ("kind: Pod\nmetadata: {name: p, labels: {a: [}}\n", "pods.yaml: line 2: "),
     (
-        "kind: Pod\nmetadata: {name: p, annotations: {onepath.io/gang: g, onepath.io/gang-size: '0'}}\n",
+        "kind: Pod\nmetadata: {name: p, annotations: \
+         {onepath.io/gang: g, onepath.io/gang-size: '0'}}\n",
         "Pod default/p: onepath.io/gang-size: is \"0\": a whole number from 1 on would be right",
     ),
     (

@@ -6,7 +6,9 @@ use libfuzzer_sys::fuzz_target;
 use onepath_fuzz::{assert_readable, seed};
 use onepath_pack::kubernetes::quantity::Quantity;
 
-fuzz_target!(init: seed(["100m", "1Gi", "2", "1e3", "0.5", "1E", "1.5E-2", "+0.1Ki", "12n"]), |text: &str| {
+const TEXTS: [&str; 9] = ["100m", "1Gi", "2", "1e3", "0.5", "1E", "1.5E-2", "+0.1Ki", "12n"];
+
+fuzz_target!(init: seed(TEXTS), |text: &str| {
     match text.parse::<Quantity>() {
         Err(error) => assert_readable(&error),
         Ok(quantity) => match (quantity.scaled(0), quantity.scaled(3)) {

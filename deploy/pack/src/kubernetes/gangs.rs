@@ -1,7 +1,7 @@
 //! Which pods are one gang, and the rules of its parts.
 //!
-//! A gang is named by `onepath.io/gang`, or in the words of others: the pod group of the coscheduling
-//! plugin or of Volcano (its `minMember`), or of Kueue (its total count).
+//! A gang is named by `onepath.io/gang`, or in the words of others: the pod group of the
+//! coscheduling plugin or of Volcano (its `minMember`), or of Kueue (its total count).
 
 use std::collections::BTreeMap;
 

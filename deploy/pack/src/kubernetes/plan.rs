@@ -130,7 +130,7 @@ impl PlanRules {
         })
     }
 
-    /// The rule of all stages: the nearest level at which the largest stage has room on empty nodes.
+    /// The rule of all stages: the nearest level at which the largest stage fits empty nodes.
     pub(super) fn rule(&self, snapshot: &Snapshot, pod: &Pod) -> Option<RuleOf> {
         if let Some(level) = &self.level {
             return Some(RuleOf::Together(level.clone()));

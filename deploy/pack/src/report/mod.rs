@@ -11,7 +11,8 @@
 /// Writing to a string does not fail.
 macro_rules! put {
     ($text:expr, $($format:tt)*) => {
-        std::fmt::Write::write_fmt(&mut $text, format_args!($($format)*)).expect("a string takes all")
+        std::fmt::Write::write_fmt(&mut $text, format_args!($($format)*))
+            .expect("a string takes all")
     };
 }
 

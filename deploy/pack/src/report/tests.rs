@@ -9,8 +9,8 @@ use crate::score::Objective;
 use crate::solve::deadline::Budget;
 use crate::solve::{BackEndChoice, Options, solve};
 
-/// Two nodes of 4 CPUs with 2 and 1 in use, a gang of 4 + 1 CPUs, one pod that suits nothing and one
-/// that is too large.
+/// Two nodes of 4 CPUs with 2 and 1 in use, a gang of 4 + 1 CPUs, one pod that suits nothing and
+/// one that is too large.
 fn objects() -> Vec<Value> {
     let node = |name: &str| {
         json!({"kind": "Node", "metadata": {"name": name},

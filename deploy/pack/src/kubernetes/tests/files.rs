@@ -113,20 +113,25 @@ const BAD: &[(&str, &str)] = &[
         "Pod a: spec.containers: invalid type: map",
     ),
     (
-        "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{resources: {requests: {cpu: 1x}}}]}\n",
+        "kind: Pod\nmetadata: {name: a}\n\
+         spec: {containers: [{resources: {requests: {cpu: 1x}}}]}\n",
         "Pod a: spec.containers[0].resources.requests.cpu: \"1x\" is no quantity: a number like 2, \
          0.5, 100m or 1Gi would be right",
     ),
     (
-        "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{resources: {requests: {cpu: -1}}}]}\n",
-        "Pod a: spec.containers[0].resources.requests.cpu: \"-1\" is negative: 0 or more would be right",
+        "kind: Pod\nmetadata: {name: a}\n\
+         spec: {containers: [{resources: {requests: {cpu: -1}}}]}\n",
+        "Pod a: spec.containers[0].resources.requests.cpu: \"-1\" is negative: 0 or more \
+          would be right",
     ),
     (
-        "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{resources: {limits: {memory: 1 Gi}}}]}\n",
+        "kind: Pod\nmetadata: {name: a}\n\
+         spec: {containers: [{resources: {limits: {memory: 1 Gi}}}]}\n",
         "Pod a: spec.containers[0].resources.limits.memory: \"1 Gi\" is no quantity",
     ),
     (
-        "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{resources: {requests: {cpu: [1]}}}]}\n",
+        "kind: Pod\nmetadata: {name: a}\n\
+         spec: {containers: [{resources: {requests: {cpu: [1]}}}]}\n",
         "expected a quantity like 2, 0.5, 100m or 1Gi",
     ),
     (

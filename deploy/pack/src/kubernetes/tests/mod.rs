@@ -17,7 +17,8 @@ use crate::problem::{Node, Pod, Problem};
 /// A node of 4 CPUs and 8 GiB with labels.
 fn node(name: &str, labels: &Value) -> Value {
     json!({"kind": "Node", "metadata": {"name": name, "labels": labels},
-        "status": {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "10", "nvidia.com/gpu": "8"}}})
+        "status": {"allocatable":
+            {"cpu": "4", "memory": "8Gi", "pods": "10", "nvidia.com/gpu": "8"}}})
 }
 
 /// A pod of a controller that asks for a CPU and a GiB, with fields put over it.

@@ -49,7 +49,8 @@ impl<'a> Picture<'a> {
         let hatch = "<svg class=\"key\"><rect class=\"t3\" width=\"14\" height=\"14\"/>\
             <rect class=\"mark\" width=\"14\" height=\"14\"/></svg>";
         put!(text, "{hatch} changes against now (in the first panel: by onepath)");
-        let gang = "<svg class=\"key\"><rect class=\"t3\" x=\"2\" y=\"2\" width=\"10\" height=\"10\" \
+        let gang = "<svg class=\"key\"><rect class=\"t3\" x=\"2\" y=\"2\" width=\"10\" \
+            height=\"10\" \
             stroke=\"#222\" stroke-width=\"2.5\"/></svg>";
         put!(text, "{gang} pod of a gang, one outline a gang</p>\n");
         let hidden = self.case.problem.nodes().len() - self.nodes.len();
@@ -95,7 +96,8 @@ impl<'a> Picture<'a> {
             let y = y + 12.0 + BAR * row as f64;
             put!(
                 *svg,
-                "<text class=\"small dim\" x=\"{:.0}\" y=\"{y:.1}\" text-anchor=\"end\">{}</text>\n",
+                "<text class=\"small dim\" x=\"{:.0}\" y=\"{y:.1}\" \
+                 text-anchor=\"end\">{}</text>\n",
                 LABEL - 6.0,
                 escape(&shortened(short, 8))
             );

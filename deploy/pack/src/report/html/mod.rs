@@ -1,5 +1,5 @@
-//! Nodes now, by the default scheduler, and by us: one page without scripts and without anything from
-//! elsewhere.
+//! Nodes now, by the default scheduler, and by us: one page without scripts and without anything
+//! from elsewhere.
 
 mod bars;
 
@@ -11,10 +11,12 @@ use super::{Case, Change, PodRow, Report};
 const STYLE: &str = "body{font:14px sans-serif;margin:2em;color:#222}\
 table{border-collapse:collapse;margin:0 0 1.5em}td,th{padding:.25em .9em .25em 0;text-align:left;\
 border-bottom:1px solid #ddd}td.n,th.n{text-align:right}text{font:12px sans-serif;fill:#222}\
-text.small{font-size:11px}text.title{font-weight:bold}text.dim{fill:#777}.frame{fill:#fafafa;stroke:#999}\
+text.small{font-size:11px}text.title{font-weight:bold}\
+text.dim{fill:#777}.frame{fill:#fafafa;stroke:#999}\
 .others{fill:#c8c8c8}.pod{stroke:#fff;stroke-width:1}.gang{stroke-width:2.5}\
 .mark{fill:url(#hatch);pointer-events:none}.t0{fill:#d1495b}.t1{fill:#edae49}.t2{fill:#66a182}\
-.t3{fill:#3d7ea6}.t4{fill:#8d80ad}.t5{fill:#b08968}.key{display:inline-block;width:14px;height:14px;\
+.t3{fill:#3d7ea6}.t4{fill:#8d80ad}.t5{fill:#b08968}.key{display:inline-block;\
+width:14px;height:14px;\
 vertical-align:-2px;margin:0 .4em 0 1.2em}";
 
 /// The most pods of the table below the picture.
@@ -23,7 +25,8 @@ const MOST_ROWS: usize = 500;
 /// The page.
 pub fn page(case: &Case<'_>, report: &Report) -> String {
     let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Pods on nodes</title>\
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <title>Pods on nodes</title>\
          <style>{STYLE}</style></head><body>\n<h1>{} pods on {} nodes</h1>\n",
         report.pods.len(),
         report.nodes
