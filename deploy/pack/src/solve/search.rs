@@ -2,10 +2,12 @@
 
 use super::back_end::{BackEnd, Found, Stage, Unfit};
 use super::capacity;
+use super::clearing::seat_gangs;
 use super::columns::{Dual, Kinds, prices};
 use super::eject::Eject;
 use super::losses::{Losses, Outcome};
 use super::model::Model;
+use super::near::Near;
 use super::proof::Proof;
 use super::refill::refill;
 use super::room::Room;
@@ -17,6 +19,10 @@ use crate::score::Goal;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Search;
 
+/// Rounds of ejections without a pod more before something else is tried.
+const EJECTIONS: usize = 1_000;
+/// Neighbourhoods in a row without anything better before the search ends.
+const MOST_MISSES: usize = 2_000;
 /// Spots times offers of models that are written down as a whole.
 const MOST_OFFERS: usize = 400_000;
 /// Spots of such a model.
@@ -27,10 +33,13 @@ pub(super) fn find(stage: &Stage<'_>) -> Found {
     let mut hunt = Hunt::new(stage);
     hunt.greedy();
     hunt.capacity();
-    hunt.eject(1_000);
+    hunt.gangs();
+    hunt.eject(EJECTIONS);
+    hunt.go_home();
     if !hunt.done() && stage.problem.nodes().len() <= MOST_SPOTS {
         hunt.exact();
     }
+    hunt.near();
     hunt.found()
 }
 
@@ -96,6 +105,67 @@ impl<'s, 'p> Hunt<'s, 'p> {
         while !self.done() && !deadline.passed() {
             let Some(placement) = eject.run(rounds, &|| deadline.passed()) else { return };
             self.offer(placement);
+        }
+    }
+
+    /// Seats gangs that wait.
+    fn gangs(&mut self) {
+        let deadline = self.stage.deadline;
+        if self.stage.goal == Goal::Placed
+            && !self.done()
+            && let Some(seated) = seat_gangs(self.stage, self.now(), &|| deadline.passed())
+        {
+            self.offer(seated);
+        }
+    }
+
+    /// Pods that were moved without need go back where they run.
+    fn go_home(&mut self) {
+        let stage = self.stage;
+        let mut room = Room::of(stage.problem, self.now(), |pod| stage.is_active(pod));
+        for (id, pod) in stage.problem.numbered_pods() {
+            let moved = room.placement().node(id).is_some_and(|node| pod.runs_on != Some(node));
+            if let Some(home) = pod.runs_on
+                && moved
+            {
+                let away = room.take(id);
+                let back = if room.fits(id, home) { Some(home) } else { away };
+                if let Some(node) = back {
+                    room.put(id, node);
+                }
+            }
+        }
+        let home = room.into_placement();
+        if !self.offer(home.clone()) && stage.goal == Goal::Placed {
+            self.replace_equal(home);
+        }
+    }
+
+    /// Keeps a placement that is as good in this stage, for the sake of later ones.
+    fn replace_equal(&mut self, placement: Placement) {
+        let stage = self.stage;
+        let Ok(score) = check(stage.problem, &placement) else { return };
+        let same = score.value(stage.tier, stage.goal) == self.value;
+        if self.best.is_some() && same && stage.keeps(&score) {
+            self.best = Some(placement);
+        }
+    }
+
+    /// Frees a few nodes again and again.
+    fn near(&mut self) {
+        let mut near = Near::new(self.stage);
+        let mut misses = 0;
+        while !self.done() && !self.stage.deadline.passed() && misses < MOST_MISSES {
+            let misplaced = near.misplaced(self.now());
+            let found = near.look(self.now(), self.value, &misplaced);
+            if found.is_some_and(|found| self.offer(found)) {
+                misses = 0;
+            } else {
+                misses += 1;
+                if misses % 32 == 0 {
+                    near.widen();
+                }
+            }
         }
     }
 
