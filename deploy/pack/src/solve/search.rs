@@ -21,6 +21,10 @@ pub(super) struct Search;
 
 /// Rounds of ejections without a pod more before something else is tried.
 const EJECTIONS: usize = 1_000;
+/// Steps of the first try of the exhaustive search.
+const EARLY_STEPS: u64 = 200_000;
+/// Neighbourhoods in a row without anything better in between.
+const FEW_MISSES: usize = 60;
 /// Neighbourhoods in a row without anything better before the search ends.
 const MOST_MISSES: usize = 2_000;
 /// Spots times offers of models that are written down as a whole.
@@ -39,7 +43,7 @@ pub(super) fn find(stage: &Stage<'_>) -> Found {
     if !hunt.done() && stage.problem.nodes().len() <= MOST_SPOTS {
         hunt.exact();
     }
-    hunt.near();
+    hunt.near(MOST_MISSES);
     hunt.found()
 }
 
@@ -122,6 +126,9 @@ impl<'s, 'p> Hunt<'s, 'p> {
     /// Pods that were moved without need go back where they run.
     fn go_home(&mut self) {
         let stage = self.stage;
+        if self.best.is_none() {
+            return;
+        }
         let mut room = Room::of(stage.problem, self.now(), |pod| stage.is_active(pod));
         for (id, pod) in stage.problem.numbered_pods() {
             let moved = room.placement().node(id).is_some_and(|node| pod.runs_on != Some(node));
@@ -152,10 +159,10 @@ impl<'s, 'p> Hunt<'s, 'p> {
     }
 
     /// Frees a few nodes again and again.
-    fn near(&mut self) {
+    fn near(&mut self, most_misses: usize) {
         let mut near = Near::new(self.stage);
         let mut misses = 0;
-        while !self.done() && !self.stage.deadline.passed() && misses < MOST_MISSES {
+        while !self.done() && !self.stage.deadline.passed() && misses < most_misses {
             let misplaced = near.misplaced(self.now());
             let found = near.look(self.now(), self.value, &misplaced);
             if found.is_some_and(|found| self.offer(found)) {
@@ -182,21 +189,27 @@ impl<'s, 'p> Hunt<'s, 'p> {
         self.take_bound(model.value(dual.worth()), || {
             Proof::Prices(dual.proof(self.stage, &model))
         });
-        while !self.done() && !self.stage.deadline.passed() {
-            if !self.target(&model, &kinds, &dual) {
-                return;
+        self.near(FEW_MISSES);
+        for steps in [EARLY_STEPS, u64::MAX / 2] {
+            while !self.done() && !self.stage.deadline.passed() {
+                if !self.target(&model, &kinds, &dual, steps) {
+                    break;
+                }
             }
+            self.eject(10 * EJECTIONS);
+            self.go_home();
+            self.near(FEW_MISSES);
         }
     }
 
     /// Looks for a placement as good as the bound; false if that could not be decided.
-    fn target(&mut self, model: &Model<'_>, kinds: &Kinds, dual: &Dual) -> bool {
+    fn target(&mut self, model: &Model<'_>, kinds: &Kinds, dual: &Dual, steps: u64) -> bool {
         let target = model.worth(self.bound);
         let Some(mut losses) = Losses::new(model, kinds, dual, target, self.stage.seed) else {
             return false;
         };
         let deadline = self.stage.deadline;
-        let outcome = losses.run(u64::MAX / 2, &|| deadline.passed());
+        let outcome = losses.run(steps, &|| deadline.passed());
         self.steps += losses.steps;
         match outcome {
             Outcome::Found(patterns) => self.offer(model.placement(&patterns)),
