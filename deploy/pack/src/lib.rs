@@ -19,6 +19,7 @@
 //! | [`default_scheduler`] | what kube-scheduler's default profile does |
 //! | [`instances`] | problems made from a seed |
 //! | [`cpsat`] | OR-Tools CP-SAT as a back end |
+//! | `random` | numbers that follow from a seed |
 //! | [`bench`] | measuring back ends on instances |
 
 pub mod bench;

@@ -101,7 +101,7 @@ fn all_instances(arguments: &BenchArguments) -> Result<Vec<Instance>, BuildError
         let found = instances(setup, arguments.seed, count)?;
         if found.len() < count {
             eprintln!(
-                "onepath: {setup:?}: only {} of {count} instances: in the others all pods have a node",
+                "onepath: {setup:?}: {} of {count} instances found: mostly all pods have a node",
                 found.len(),
             );
         }
