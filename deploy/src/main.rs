@@ -33,7 +33,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use arguments::{Arguments, PackTask, PlanArguments, PlanTask, Task};
+use arguments::{Arguments, PlanArguments, PlanTask, Task};
+use pack::arguments::PackTask;
 
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
@@ -56,10 +57,14 @@ fn main() -> ExitCode {
         Task::Scheduler(arguments) => {
             scheduler::run(&arguments).map(|()| String::new()).map_err(|error| error.to_string())
         }
-        Task::Pack(command) => match command.task {
-            PackTask::Bench(arguments) => {
-                pack::bench::run_bench(&arguments).map_err(|error| error.to_string())
+        Task::Pack(command) => match &command.task {
+            Some(PackTask::Bench(arguments)) => {
+                pack::bench::run_bench(arguments).map_err(|error| error.to_string())
             }
+            Some(PackTask::Verify(arguments)) => {
+                pack::verify::run(arguments).map_err(|error| error.to_string())
+            }
+            None => pack::place::run(&command.pack).map_err(|error| error.to_string()),
         },
         Task::Detect(arguments) => detect::run(&arguments).map_err(|error| error.to_string()),
     };
