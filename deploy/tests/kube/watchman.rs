@@ -1,7 +1,7 @@
 //! An independent witness: at each event, no node has more than it holds, and no eviction leaves a
 //! set with fewer ready pods than its budget wants.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
@@ -24,6 +24,8 @@ struct Seen {
     wrong: Vec<String>,
     events: usize,
     evictions: usize,
+    /// Apps of which the default scheduler has preempted a pod: it knows nothing of gangs.
+    preempted: BTreeSet<String>,
 }
 
 /// Watches until it is dropped.
@@ -67,6 +69,11 @@ impl Watchman {
         self.seen.lock().expect("no panic").least_ready.insert(app.to_owned(), least);
     }
 
+    /// Whether the default scheduler has preempted a pod of an app.
+    pub(crate) fn was_preempted(&self, app: &str) -> bool {
+        self.seen.lock().expect("no panic").preempted.contains(app)
+    }
+
     /// Evictions seen; panics if anything was wrong.
     pub(crate) fn report(&self) -> usize {
         let seen = self.seen.lock().expect("no panic");
@@ -106,11 +113,15 @@ impl Seen {
         let uid = pod.uid().unwrap_or_default();
         let left_before = self.pods.get(&uid).is_some_and(leaves);
         let evicted = leaves(&pod) && !left_before && is_evicted(&pod);
+        let preempted = leaves(&pod) && disrupted_by(&pod) == Some("PreemptionByScheduler");
         let node = node_of(&pod).map(str::to_owned);
         let app = pod.labels().get("app").cloned().unwrap_or_default();
         self.pods.insert(uid, pod);
         if let Some(node) = node {
             self.check_room(&node);
+        }
+        if preempted {
+            self.preempted.insert(app.clone());
         }
         if evicted {
             self.evictions += 1;
@@ -148,7 +159,11 @@ fn condition<'a>(pod: &'a Pod, name: &str) -> Option<(&'a str, Option<&'a str>)>
 
 /// By the eviction API; preemption by the default scheduler is its own affair.
 fn is_evicted(pod: &Pod) -> bool {
-    condition(pod, "DisruptionTarget").is_some_and(|(_, why)| why == Some("EvictionByEvictionAPI"))
+    disrupted_by(pod) == Some("EvictionByEvictionAPI")
+}
+
+fn disrupted_by(pod: &Pod) -> Option<&str> {
+    condition(pod, "DisruptionTarget").and_then(|(_, why)| why)
 }
 
 fn is_ready(pod: &Pod) -> bool {

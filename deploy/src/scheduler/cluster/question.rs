@@ -50,7 +50,10 @@ impl Cluster {
         let pods = pods_by_uid(&mapping, &uids);
         let nodes = nodes_by_name(&problem);
         let mut placement = Placement::as_it_is(&problem);
-        for (uid, node) in question.put.iter().chain(&question.ghosts) {
+        let ghosts = question.ghosts.iter();
+        let ghosts = ghosts.filter_map(|(uid, node)| Some((uid, node.as_ref()?)));
+        let put = question.put.iter().map(|(uid, node)| (uid, node));
+        for (uid, node) in put.chain(ghosts) {
             let Some(pod) = pods.get(uid.as_str()) else {
                 return Err(self.left_out(uid, &mapping, &uids));
             };

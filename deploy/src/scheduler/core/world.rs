@@ -33,8 +33,9 @@ pub(crate) struct NodeState {
 pub(crate) struct Question {
     /// Uids of pods that are taken as gone.
     pub(crate) without: Vec<String>,
-    /// Evicted pods whose successor is not there yet, by uid, on the node that it is meant for.
-    pub(crate) ghosts: Vec<(String, String)>,
+    /// Evicted pods whose successor is not there yet, by uid, on the node that it is meant for, or
+    /// waiting: a gang is not complete without them.
+    pub(crate) ghosts: Vec<(String, Option<String>)>,
     /// Uids of waiting pods, each on a node.
     pub(crate) put: Vec<(String, String)>,
 }

@@ -133,7 +133,16 @@ impl Execution {
         };
         let put = self.bindings.iter().filter(|binding| !binding.dropped && unseen(&binding.pod));
         let put = put.map(|binding| (binding.pod.uid.clone(), binding.node.clone())).collect();
-        Question { put, ..Question::default() }
+        Question { put, ghosts: self.absent(world), ..Question::default() }
+    }
+
+    /// Victims that are gone and whose successors are not there, as pods that wait.
+    fn absent(&self, world: &dyn World) -> Vec<(String, Option<String>)> {
+        let victims = self.plan.victims.iter().zip(&self.victims);
+        let absent = victims.filter(|(victim, done)| {
+            done.successor.is_none() && world.pod(&victim.pod.uid).is_none()
+        });
+        absent.map(|(victim, _)| (victim.pod.uid.clone(), None)).collect()
     }
 
     /// Compares open bindings with the world: pods vanish, and answers get lost.
@@ -249,7 +258,8 @@ impl Execution {
             let unseen = unseen.map(|binding| (binding.pod.uid.clone(), binding.node.clone()));
             let put = put.iter().map(|(pod, node)| (pod.uid.clone(), node.clone()));
             let put = put.chain(unseen).collect();
-            nodes && world.check(&Question { put, ..Question::default() }).is_ok()
+            let ghosts = self.absent(world);
+            nodes && world.check(&Question { put, ghosts, ..Question::default() }).is_ok()
         };
         let all = |old: bool| -> Vec<(PodName, String)> {
             let node = |to: &String, from: &String| if old { from.clone() } else { to.clone() };

@@ -167,9 +167,7 @@ impl Execution {
         }
         for victim in &self.plan.victims {
             question.without.push(victim.pod.uid.clone());
-            if let Some(node) = &victim.to {
-                question.ghosts.push((victim.pod.uid.clone(), node.clone()));
-            }
+            question.ghosts.push((victim.pod.uid.clone(), victim.to.clone()));
         }
         world.check(&question)?;
         self.checked = Some(world.version());

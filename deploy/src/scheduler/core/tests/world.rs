@@ -182,7 +182,8 @@ impl World for State {
         let put: BTreeMap<&String, &String> =
             question.put.iter().map(|(uid, node)| (uid, node)).collect();
         let ghosts = question.ghosts.iter().filter_map(|(uid, node)| {
-            Some((self.pods.get(uid).or_else(|| self.evicted.get(uid))?, Some(node)))
+            let pod = self.pods.get(uid).or_else(|| self.evicted.get(uid))?;
+            Some((pod, node.as_ref()))
         });
         let here = self.pods.iter().filter(|(uid, _)| !without.contains(uid));
         let here = here.map(|(uid, pod)| (pod, put.get(uid).copied().or(pod.node.as_ref())));
