@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::pack::bench::BenchArguments;
+use crate::pack::arguments::PackCommand;
 
 /// Plans training jobs on clusters of clusters.
 #[derive(Debug, Parser)]
@@ -21,22 +21,8 @@ pub(crate) enum Task {
     Plan(PlanCommand),
     /// Prints this node's GPUs and NICs as an entry of an inventory file
     Detect(DetectArguments),
-    /// Places pods on nodes
-    Pack(PackCommand),
-}
-
-/// What `pack` does.
-#[derive(Debug, Args)]
-pub(crate) struct PackCommand {
-    #[command(subcommand)]
-    pub(crate) task: PackTask,
-}
-
-/// Tasks of `pack`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PackTask {
-    /// Measures back ends on instances made from seeds
-    Bench(BenchArguments),
+    /// Places pods on nodes, by priority, gangs all or none
+    Pack(Box<PackCommand>),
 }
 
 /// In which form a table is printed.

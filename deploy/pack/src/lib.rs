@@ -13,6 +13,7 @@
 //! | [`placement`] | a node, or none, for each pod |
 //! | [`score`] | what a placement is worth, and the order of objectives |
 //! | [`kubernetes`] | nodes and pods of Kubernetes as a problem |
+//! | [`report`] | what came of it, beside what the default scheduler would do |
 //! | [`check`] | independent of every solver: is a placement allowed, and what is it worth |
 //! | [`solve`] | stage by stage: the best placement within a budget, and its proof |
 //! | [`default_scheduler`] | what kube-scheduler's default profile does |
@@ -30,5 +31,6 @@ pub mod kubernetes;
 pub mod placement;
 pub mod problem;
 mod random;
+pub mod report;
 pub mod score;
 pub mod solve;
