@@ -25,8 +25,8 @@ pub(crate) struct Leadership {
     identity: String,
     /// When it was renewed last, measured from before the request.
     renewed: Option<Instant>,
-    /// Who else was seen holding it, with what stamp, and since when that has not changed: clocks of
-    /// other computers are not believed.
+    /// Who else was seen holding it, with what stamp, and since when that has not changed: clocks
+    /// of other computers are not believed.
     other: Option<(String, Option<MicroTime>, Instant)>,
 }
 

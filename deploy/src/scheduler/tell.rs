@@ -12,7 +12,8 @@ use super::cluster::CONDITION;
 use super::core::execution::Reason;
 use super::core::world::PodName;
 
-/// Events that wait to be sent: when there are more, the newest are dropped, never the work held up.
+/// Events that wait to be sent: when there are more, the newest are dropped, never the work held
+/// up.
 const WAITING: usize = 1024;
 
 /// One thing to say.

@@ -1,6 +1,6 @@
 //! One plan each. Three nodes of 10 processors with a pod of 3 on each, which can be moved, and a
-//! gang of two pods of 10, as urgent: the default scheduler finds no node for it, since none is empty
-//! and it moves nobody; put together on one node, the three make room for it.
+//! gang of two pods of 10, as urgent: the default scheduler finds no node for it, since none is
+//! empty and it moves nobody; put together on one node, the three make room for it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -74,7 +74,8 @@ async fn gang_is_placed(stage: &Stage) -> bool {
     nodes.len() == 2
 }
 
-/// The gang is on two nodes, the others on the third, nothing is reserved, no node was ever too full.
+/// The gang is on two nodes, the others on the third, nothing is reserved, no node was ever too
+/// full.
 async fn everything_is_placed(stage: &Stage) {
     eventually("the gang is placed", async || gang_is_placed(stage).await).await;
     eventually("what was moved is placed", async || movers_with_a_node(stage).await == 3).await;

@@ -1,9 +1,11 @@
-//! `onepath scheduler` on a real control plane, with a kubelet for tests, the default scheduler alive,
-//! and only the rights of `deploy/manifests`:
+//! `onepath scheduler` on a real control plane, with a kubelet for tests, the default scheduler
+//! alive, and only the rights of `deploy/manifests`:
 //!
 //! ```sh
+//! cargo build --release -p onepath-deploy --examples
 //! tests/kube/run -- cargo test --release -p onepath-deploy --test kube
-//! ONEPATH_KUBE_CLUSTERS=200 tests/kube/run -- cargo test --release -p onepath-deploy --test kube random
+//! ONEPATH_KUBE_CLUSTERS=200 tests/kube/run -- \
+//!     cargo test --release -p onepath-deploy --test kube random
 //! ```
 //!
 //! | module | what it holds |

@@ -125,7 +125,8 @@ async fn run(mut stage: Stage, seed: u64) {
     let evictions = stage.watchman.report();
     let (_, all) = counts(&stage).await;
     println!(
-        "seed {seed}: {nodes} nodes, pods {all:?}, before {before:?}, after {after:?}, {evictions} evicted"
+        "seed {seed}: {nodes} nodes, pods {all:?}, before {before:?}, after {after:?}, \
+         {evictions} evicted"
     );
     let first = (0..TIERS).find(|tier| after[*tier] != before[*tier]);
     if let Some(tier) = first {

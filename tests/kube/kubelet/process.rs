@@ -10,8 +10,8 @@ use tokio::process::Command;
 /// What a container says that cannot be run, in the words of shells.
 const CANNOT_RUN: i32 = 127;
 
-/// Runs the first container and gives its exit code; dropped, it kills it. What it says goes to this
-/// program's own output.
+/// Runs the first container and gives its exit code; dropped, it kills it. What it says goes to
+/// this program's own output.
 pub(crate) async fn run(client: &Client, pod: &Pod) -> i32 {
     let Some(container) = pod.spec.as_ref().and_then(|spec| spec.containers.first()) else {
         return CANNOT_RUN;

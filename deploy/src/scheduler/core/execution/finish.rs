@@ -191,7 +191,8 @@ impl Execution {
         }
     }
 
-    /// Puts moved pods on the node of the plan, or back to where they were, as far as there is room.
+    /// Puts moved pods on the node of the plan, or back to where they were, as far as there is
+    /// room.
     pub(super) fn restore(&mut self, world: &dyn World, now: Duration, actions: &mut Vec<Action>) {
         if self.calls.iter().any(|call| matches!(call, Call::Bind(_))) {
             return;
@@ -259,7 +260,7 @@ impl Execution {
             let put = put.iter().map(|(pod, node)| (pod.uid.clone(), node.clone()));
             let put = put.chain(unseen).collect();
             let ghosts = self.absent(world);
-            nodes && world.check(&Question { put, ghosts, ..Question::default() }).is_ok()
+            nodes && world.check(&Question { ghosts, put, ..Question::default() }).is_ok()
         };
         let all = |old: bool| -> Vec<(PodName, String)> {
             let node = |to: &String, from: &String| if old { from.clone() } else { to.clone() };

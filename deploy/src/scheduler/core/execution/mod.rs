@@ -1,8 +1,9 @@
-//! Carrying a plan out: Reserve → Settle → Evict → Await → Bind → Confirm → Clean, or, when the world
-//! has changed, Restore → Clean.
+//! Carrying a plan out: Reserve → Settle → Evict → Await → Bind → Confirm → Clean, or, when the
+//! world has changed, Restore → Clean.
 //!
-//! - Nodes are reserved before anything is evicted, and until all is bound: room that becomes free is
-//!   for those whom it is meant for. Whatever happens, `Clean` releases what may have been reserved.
+//! - Nodes are reserved before anything is evicted, and until all is bound: room that becomes free
+//!   is for those whom it is meant for. Whatever happens, `Clean` releases what may have been
+//!   reserved.
 //! - The plan is compared with the newest state before each eviction and each binding.
 //! - All that is to be evicted is gone, and room for all is there, before the first pod is bound.
 //!

@@ -30,8 +30,9 @@ fn victim(state: &State, uid: &str, to: Option<&str>) -> Victim {
     }
 }
 
-/// `a` and `b` of 10 each: 6 of `a` are used by a pod that is ours to move, 4 of `b` by another one;
-/// a gang of two, of 5 each, waits and fits only when the first moves to `b`, and `low` leaves `b`.
+/// `a` and `b` of 10 each: 6 of `a` are used by a pod that is ours to move, 4 of `b` by another
+/// one; a gang of two, of 5 each, waits and fits only when the first moves to `b`, and `low`
+/// leaves `b`.
 fn moved() -> (State, Plan) {
     let mut state = State::default();
     state.node("a", 10);

@@ -45,8 +45,8 @@ fn cluster(random: &mut StdRng) -> State {
     state
 }
 
-/// For the most urgent waiting pod that can be helped: some node, from which less urgent pods go, and
-/// ours to another node with room.
+/// For the most urgent waiting pod that can be helped: some node, from which less urgent pods go,
+/// and ours to another node with room.
 fn plan(state: &State, random: &mut StdRng) -> Option<Plan> {
     let mut waiting: Vec<_> = state.pods.values().filter(|pod| pod.node.is_none()).collect();
     waiting.sort_by_key(|pod| std::cmp::Reverse(pod.priority));
@@ -114,7 +114,8 @@ fn freed(state: &State, victims: &[Victim]) -> i64 {
     victims.iter().map(|victim| state.pods[&victim.pod.uid].size).sum()
 }
 
-/// The world goes on by itself: another scheduler, which sees nodes late, kubelets, and the adversary.
+/// The world goes on by itself: another scheduler, which sees nodes late, kubelets, and the
+/// adversary.
 fn live(state: &mut State, late: &State, random: &mut StdRng, adversary: Adversary) {
     for uid in state.leaving() {
         if random.random_bool(0.3) {
@@ -217,7 +218,8 @@ fn carry_out(seed: u64, adversary: Adversary) -> Option<End> {
     execution.ended().cloned()
 }
 
-/// Places what waits where it fits, the most urgent first: what an abandoned plan evicted comes back.
+/// Places what waits where it fits, the most urgent first: what an abandoned plan evicted comes
+/// back.
 fn default_scheduler(state: &mut State) {
     for uid in state.leaving() {
         state.finish(&uid);

@@ -1,5 +1,5 @@
-//! A made world: nodes with one resource, pods, controllers that make pods again, a kubelet, another
-//! scheduler, budgets. What the scheduler sees of it may be late.
+//! A made world: nodes with one resource, pods, controllers that make pods again, a kubelet,
+//! another scheduler, budgets. What the scheduler sees of it may be late.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
