@@ -167,4 +167,7 @@ pub(crate) struct SchedulerArguments {
     /// Of whatever is random in looking for placements
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Seconds that reserved nodes are left alone; tests that act in that time need more
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, hide = true)]
+    pub(crate) settle: f64,
 }

@@ -52,6 +52,7 @@ pub(crate) fn run(arguments: &SchedulerArguments) -> Result<(), SchedulerError> 
         ("patience", arguments.patience),
         ("budget", arguments.budget),
         ("long-budget", arguments.long_budget),
+        ("settle", arguments.settle),
     ];
     for (option, seconds) in times {
         if !(0.0..=3_600.0).contains(&seconds) {
@@ -83,6 +84,7 @@ fn settings(arguments: &SchedulerArguments) -> Result<work::Settings, SchedulerE
     Ok(work::Settings {
         patience: seconds(arguments.patience),
         budgets: [seconds(arguments.budget), seconds(arguments.long_budget)],
+        settle: seconds(arguments.settle),
         dry_run: arguments.dry_run,
         once: arguments.once,
         namespace: arguments.namespace.clone(),

@@ -84,9 +84,13 @@ async fn everything_is_placed(stage: &Stage) {
 }
 
 async fn until_an_eviction(stage: &Stage) -> Pod {
-    eventually("a pod is evicted", async || stage.pods().await.iter().any(leaves)).await;
-    let pods = stage.pods().await;
-    pods.iter().find(|pod| leaves(pod)).or(pods.first()).expect("there are pods").clone()
+    let mut evicted = None;
+    eventually("a pod is evicted", async || {
+        evicted = stage.pods().await.into_iter().find(leaves);
+        evicted.is_some()
+    })
+    .await;
+    evicted.expect("it was found")
 }
 
 #[test]
@@ -131,6 +135,7 @@ fn a_dry_run_says_what_it_would_do_and_touches_nothing_and_once_does_it() {
 #[test]
 fn a_new_start_of_the_api_server_in_the_middle_of_a_plan_is_survived() {
     on_a_plane(async |mut stage| {
+        stage.pods_end_after(5_000);
         stuck_gang(&stage).await;
         stage.start_scheduler(&["--patience", "1"]);
         until_an_eviction(&stage).await;
@@ -143,6 +148,7 @@ fn a_new_start_of_the_api_server_in_the_middle_of_a_plan_is_survived() {
 #[test]
 fn a_node_that_is_removed_in_the_middle_ends_the_plan_and_what_was_moved_runs_again() {
     on_a_plane(async |mut stage| {
+        stage.pods_end_after(5_000);
         stuck_gang(&stage).await;
         stage.start_scheduler(&["--patience", "1"]);
         let evicted = until_an_eviction(&stage).await;
@@ -173,7 +179,7 @@ fn a_plan_that_is_stale_is_abandoned_before_anybody_is_evicted() {
     on_a_plane(async |mut stage| {
         stuck_gang(&stage).await;
         let movers = mover_uids(&stage).await;
-        stage.start_scheduler(&["--patience", "1"]);
+        stage.start_scheduler(&["--patience", "1", "--settle", "5"]);
         stage.until_reserved().await;
         // Past the scheduler and all taints, as a daemon would come.
         let want = Want { cpu_m: 4_000, tier: 0, scheduler: "default-scheduler" };
@@ -196,7 +202,7 @@ fn an_eviction_that_a_budget_refuses_ends_the_plan_in_time_and_evicts_nobody() {
     on_a_plane(async |mut stage| {
         stuck_gang(&stage).await;
         let movers = mover_uids(&stage).await;
-        stage.start_scheduler(&["--patience", "1"]);
+        stage.start_scheduler(&["--patience", "1", "--settle", "5"]);
         stage.until_reserved().await;
         for name in NODES {
             stage.make(&budget(&format!("mover-{name}"), 0)).await;
@@ -214,7 +220,7 @@ fn an_eviction_that_a_budget_refuses_ends_the_plan_in_time_and_evicts_nobody() {
 fn reservations_of_a_killed_instance_are_removed_by_the_next_one() {
     on_a_plane(async |mut stage| {
         stuck_gang(&stage).await;
-        stage.start_scheduler(&["--patience", "1"]);
+        stage.start_scheduler(&["--patience", "1", "--settle", "5"]);
         stage.until_reserved().await;
         stage.kill_scheduler();
         assert_ne!(stage.reserved().await, Some(Vec::new()), "it had no time to clean up");
@@ -233,7 +239,7 @@ fn reservations_of_a_killed_instance_are_removed_by_the_next_one() {
 fn a_signal_to_end_in_the_middle_of_a_plan_leaves_nothing_behind() {
     on_a_plane(async |mut stage| {
         stuck_gang(&stage).await;
-        stage.start_scheduler(&["--patience", "1"]);
+        stage.start_scheduler(&["--patience", "1", "--settle", "5"]);
         stage.until_reserved().await;
         stage.end_scheduler().await;
         assert_eq!(stage.reserved().await, Some(Vec::new()));

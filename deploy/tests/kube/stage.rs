@@ -35,15 +35,15 @@ pub(crate) struct Stage {
 }
 
 /// Runs a test on the control plane that is there, or says that there is none.
-pub(crate) fn on_a_plane<F: Future<Output = ()>>(test: impl FnOnce(Stage) -> F) {
+pub(crate) fn on_a_plane<T, F: Future<Output = T>>(test: impl FnOnce(Stage) -> F) -> Option<T> {
     let (Some(plane), Some(_)) = (plane(), std::env::var_os("KUBECONFIG")) else {
         println!("skipped: needs a control plane: tests/kube/run");
-        return;
+        return None;
     };
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    runtime.block_on(async { test(Stage::begin(&plane).await).await });
+    Some(runtime.block_on(async { test(Stage::begin(&plane).await).await }))
 }
 
 /// The folder of the control plane.
@@ -65,15 +65,7 @@ impl Stage {
         }
         let kubeconfig = plane.join("onepath-scheduler.kubeconfig");
         std::fs::write(&kubeconfig, service_account_kubeconfig().await).expect("a file");
-        let onepath = Path::new(env!("CARGO_BIN_EXE_onepath"));
-        let kubelet = onepath.with_file_name("examples").join("onepath-fake-kubelet");
-        let kubelet = Command::new(&kubelet)
-            .args(["--end-ms", "500"])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("{}: {error}: cargo build --examples makes it", kubelet.display())
-            });
+        let kubelet = start_kubelet(500);
         let watchman = Watchman::begin(&client);
         Self { client, watchman, kubelet, scheduler: None, kubeconfig }
     }
@@ -90,6 +82,13 @@ impl Stage {
         let mut command = Command::new(env!("CARGO_BIN_EXE_onepath"));
         command.arg("scheduler").args(arguments).env("KUBECONFIG", &self.kubeconfig);
         command
+    }
+
+    /// Pods take so long to end from now on: whoever looks finds one on its way out.
+    pub(crate) fn pods_end_after(&mut self, end_ms: u32) {
+        self.kubelet.kill().expect("it runs");
+        self.kubelet.wait().expect("its status");
+        self.kubelet = start_kubelet(end_ms);
     }
 
     /// Starts the scheduler in the background.
@@ -223,6 +222,19 @@ impl Stage {
         let status = run.await.expect("no panic").expect("it runs");
         assert!(status.success(), "{what}: {status}");
     }
+}
+
+/// A kubelet under which pods take so long to end.
+fn start_kubelet(end_ms: u32) -> Child {
+    let onepath = Path::new(env!("CARGO_BIN_EXE_onepath"));
+    let kubelet = onepath.with_file_name("examples").join("onepath-fake-kubelet");
+    Command::new(&kubelet)
+        .args(["--end-ms", &end_ms.to_string()])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!("{}: {error}: cargo build --examples makes it", kubelet.display())
+        })
 }
 
 impl Drop for Stage {

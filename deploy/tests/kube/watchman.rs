@@ -46,8 +46,6 @@ impl Watchman {
         let task = tokio::spawn(async move {
             loop {
                 tokio::select! {
-                    // Room first: it does not change, and pods are counted against it.
-                    biased;
                     Some(event) = nodes.next() => {
                         if let Ok(Event::Apply(node) | Event::InitApply(node)) = event {
                             shared.lock().expect("no panic").node(&node);
@@ -94,6 +92,8 @@ impl Seen {
         let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
         if let Some(cpu) = allocatable.and_then(|has| has.get("cpu")) {
             self.room.insert(node.name_any(), millis(&cpu.0));
+            // Its pods may have been seen before it.
+            self.check_room(&node.name_any());
         }
     }
 
@@ -132,7 +132,7 @@ impl Seen {
     fn check_room(&mut self, node: &str) {
         let on = |pod: &&Pod| node_of(pod) == Some(node) && !has_finished(pod);
         let used: u64 = self.pods.values().filter(on).map(cpu_m).sum();
-        let room = self.room.get(node).copied().unwrap_or(0);
+        let Some(&room) = self.room.get(node) else { return };
         if used > room {
             let pods: Vec<String> =
                 self.pods.values().filter(on).map(ResourceExt::name_any).collect();

@@ -37,6 +37,8 @@ const AT_ONCE: usize = 512;
 pub(crate) struct Settings {
     pub(crate) patience: Duration,
     pub(crate) budgets: [Duration; 2],
+    /// How long reserved nodes are left alone.
+    pub(crate) settle: Duration,
     pub(crate) dry_run: bool,
     pub(crate) once: bool,
     /// Where its lease is.

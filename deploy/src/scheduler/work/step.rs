@@ -232,7 +232,8 @@ impl Scheduler {
         let victims: Vec<String> =
             plan.victims.iter().map(|victim| victim.pod.uid.clone()).collect();
         self.cluster.remember(&victims);
-        self.execution = Some(Execution::new(plan, Limits::default(), now));
+        let limits = Limits { settle: self.settings.settle, ..Limits::default() };
+        self.execution = Some(Execution::new(plan, limits, now));
     }
 
     /// Says why pods are left, unless they say so already.
