@@ -205,7 +205,15 @@ fn plan(
         name: matter.snapshot.nodes[index].metadata.name.clone(),
         uid: matter.snapshot.nodes[index].metadata.uid.clone(),
     });
-    Ok(Plan::new(matter.id.clone(), targets, victims, places.collect())?)
+    let plan = Plan::new(matter.id.clone(), targets, victims, places.collect())?;
+    Ok(plan.considering(waiting(matter)))
+}
+
+/// Uids of the pods of the snapshot that have no node.
+fn waiting(matter: &Matter) -> BTreeSet<String> {
+    let pods = matter.snapshot.pods.iter().zip(&matter.pods);
+    let waiting = pods.filter(|(pod, _)| pod.spec.node_name.is_empty());
+    waiting.map(|(_, known)| known.name.uid.clone()).collect()
 }
 
 /// Waiting pods that get no node, and why.

@@ -10,7 +10,7 @@ mod entry;
 mod kind;
 mod question;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::policy::v1 as policy;
@@ -166,10 +166,11 @@ impl World for Cluster {
         waiting.map(|pod| pod.name.clone()).collect()
     }
 
-    fn most_urgent_waiting(&self) -> Option<i64> {
+    fn most_urgent_waiting(&self, known: &BTreeSet<String>) -> Option<i64> {
         let tried = |pod: &&PodEntry| pod.ours || (pod.refused && !pod.nominated);
         let waiting = self.pods.iter().map(|(_, pod)| pod).filter(|pod| pod.waits()).filter(tried);
-        waiting.map(|pod| pod.priority).max()
+        let fresh = waiting.filter(|pod| !known.contains(&pod.name.uid));
+        fresh.map(|pod| pod.priority).max()
     }
 
     fn check(&self, question: &Question) -> Result<(), String> {

@@ -47,6 +47,9 @@ pub(crate) struct Plan {
     /// The least urgent first.
     pub(crate) victims: Vec<Victim>,
     pub(crate) places: Vec<Place>,
+    /// Uids of pods that waited when it was made, also those that it has no node for: that they
+    /// wait says nothing against it.
+    pub(crate) waited: BTreeSet<String>,
 }
 
 /// Why something is no plan. Solvers keep to this; whatever they do, it is not carried out else.
@@ -98,7 +101,12 @@ impl Plan {
         }
         targets.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.gang.cmp(&b.gang)));
         victims.sort_by_key(|victim| victim.priority);
-        Ok(Self { id, targets, victims, places })
+        Ok(Self { id, targets, victims, places, waited: BTreeSet::new() })
+    }
+
+    /// The plan, with the pods that waited when it was made.
+    pub(crate) fn considering(self, waited: BTreeSet<String>) -> Self {
+        Self { waited, ..self }
     }
 
     /// The priority of its most urgent target.

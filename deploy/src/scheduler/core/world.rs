@@ -1,5 +1,7 @@
 //! What is known of pods and nodes, and the questions to the checker.
 
+use std::collections::BTreeSet;
+
 /// Which pod: a name may be used again, a uid never.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PodName {
@@ -50,8 +52,9 @@ pub(crate) trait World {
     fn node(&self, name: &str) -> Option<NodeState>;
     /// Waiting pods that are ours to bind and were made by this owner.
     fn waiting_of(&self, owner: &str) -> Vec<PodName>;
-    /// The priority of the most urgent pod that waits and has been refused by all nodes.
-    fn most_urgent_waiting(&self) -> Option<i64>;
+    /// The priority of the most urgent pod that waits and has been refused by all nodes, those with
+    /// a uid in `known` aside.
+    fn most_urgent_waiting(&self, known: &BTreeSet<String>) -> Option<i64>;
     /// What the independent checker says, all bound pods counted.
     fn check(&self, question: &Question) -> Result<(), String>;
 }

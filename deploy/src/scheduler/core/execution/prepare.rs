@@ -160,7 +160,8 @@ impl Execution {
         if question.put.is_empty() {
             return Err("all pods that it was for are gone or have a node".to_owned());
         }
-        if let Some(priority) = world.most_urgent_waiting().filter(|_| !begun)
+        let urgent = world.most_urgent_waiting(&self.plan.waited);
+        if let Some(priority) = urgent.filter(|_| !begun)
             && priority > self.plan.urgency()
         {
             return Err(format!("a pod of priority {priority} waits, which is more urgent"));

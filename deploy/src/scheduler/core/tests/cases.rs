@@ -1,5 +1,6 @@
 //! One plan each, by hand.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::world::{State, carry_out};
@@ -191,6 +192,17 @@ fn a_more_urgent_pod_that_comes_before_the_first_eviction_ends_the_plan() {
     assert!(abandoned(&execution).contains("a pod of priority 9 waits"));
     assert_eq!(node_of(&state, "low").as_deref(), Some("b"));
     assert_eq!(state.reserved(), 0);
+}
+
+#[test]
+fn a_more_urgent_pod_that_waited_before_and_fits_nowhere_does_not_end_the_plan() {
+    let (mut state, plan) = moved();
+    let hopeless = state.pod("hopeless", None, 50, 9);
+    let plan = plan.considering(BTreeSet::from([hopeless]));
+    let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
+    carry_out(&mut execution, &mut state, LONG, |_, _, _| {});
+    assert_eq!(execution.ended(), Some(&End::Done));
+    assert_eq!(node_of(&state, "g1").as_deref(), Some("a"));
 }
 
 #[test]

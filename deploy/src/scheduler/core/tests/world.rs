@@ -171,8 +171,10 @@ impl World for State {
         self.pods.values().filter(waits).map(|pod| pod.name.clone()).collect()
     }
 
-    fn most_urgent_waiting(&self) -> Option<i64> {
-        self.pods.values().filter(|pod| pod.node.is_none()).map(|pod| pod.priority).max()
+    fn most_urgent_waiting(&self, known: &BTreeSet<String>) -> Option<i64> {
+        let waiting = self.pods.values().filter(|pod| pod.node.is_none());
+        let fresh = waiting.filter(|pod| !known.contains(&pod.name.uid));
+        fresh.map(|pod| pod.priority).max()
     }
 
     fn check(&self, question: &Question) -> Result<(), String> {
