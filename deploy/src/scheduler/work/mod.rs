@@ -119,7 +119,7 @@ impl Scheduler {
             Hold::begin(&self.client, &self.settings.namespace, &self.settings.identity)
         };
         let ended = loop {
-            let at = match self.step(hold.is_held()) {
+            let at = match self.step(&|| hold.is_held()) {
                 Next::At(at) => at.min(Instant::now() + LOOK_AGAIN),
                 Next::End(ended) => break ended,
             };

@@ -21,12 +21,12 @@ use crate::scheduler::think::{self, Known, Matter, ThinkError, Thought};
 const CLEAN_AGAIN: Duration = Duration::from_secs(1);
 
 impl Scheduler {
-    /// Looks at everything and begins what is to be done; `held`: this instance may act.
-    pub(super) fn step(&mut self, held: bool) -> Next {
+    /// Looks at everything and begins what is to be done; `held`: whether this instance may act.
+    pub(super) fn step(&mut self, held: &dyn Fn() -> bool) -> Next {
         if self.ending.is_some_and(|since| since.elapsed() > FAREWELL) {
             return Next::End(Ok(()));
         }
-        if !held {
+        if !held() {
             self.let_go();
             return if self.ending.is_some() { Next::End(Ok(())) } else { later() };
         }
@@ -37,7 +37,7 @@ impl Scheduler {
             return later();
         }
         if self.execution.is_some() {
-            return self.carry_on();
+            return self.carry_on(held);
         }
         if self.ending.is_some() {
             return Next::End(Ok(()));
@@ -82,10 +82,15 @@ impl Scheduler {
         false
     }
 
-    fn carry_on(&mut self) -> Next {
+    fn carry_on(&mut self, held: &dyn Fn() -> bool) -> Next {
         let now = self.now();
         let Some(execution) = &mut self.execution else { return later() };
         let actions = execution.poll(&self.cluster, now);
+        // The checker takes its time on a large cluster: the lease may have run out meanwhile.
+        if !held() {
+            self.let_go();
+            return later();
+        }
         for action in actions {
             self.perform(action);
         }
