@@ -2,6 +2,8 @@
 
 mod hold;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,7 +74,7 @@ pub(crate) struct Scheduler {
     interrupt: Arc<AtomicBool>,
     execution: Option<Execution>,
     calls: FuturesUnordered<BoxFuture<'static, (Call, Outcome)>>,
-    /// Leftovers of an instance before this one are not cleaned up yet.
+    /// There may be reservations that are of no plan of this instance.
     dirty: bool,
     cleaning: FuturesUnordered<BoxFuture<'static, (String, Outcome)>>,
     clean_again: Instant,

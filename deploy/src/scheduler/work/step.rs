@@ -33,6 +33,7 @@ impl Scheduler {
         if !self.cluster.is_complete() {
             return if self.ending.is_some() { Next::End(Ok(())) } else { later() };
         }
+        self.notice_leftovers();
         if self.dirty && !self.settings.dry_run && !self.clean_up() {
             return later();
         }
@@ -60,15 +61,27 @@ impl Scheduler {
         self.dirty = true;
     }
 
-    /// Releases nodes that are reserved for plans of instances that have ended; true when done.
+    /// Reserved nodes without a plan: of another instance, or of a request that came late.
+    fn notice_leftovers(&mut self) {
+        if self.execution.is_none() && !self.dirty && !self.cluster.reserved().is_empty() {
+            self.dirty = true;
+            // What the last plan has released may not be seen yet.
+            self.clean_again = Instant::now() + CLEAN_AGAIN;
+        }
+    }
+
+    /// Releases nodes that are reserved for no plan of this instance; true when done.
     fn clean_up(&mut self) -> bool {
-        if !self.cleaning.is_empty() || Instant::now() < self.clean_again {
+        if !self.cleaning.is_empty() {
             return false;
         }
         let reserved = self.cluster.reserved();
         if reserved.is_empty() {
             self.dirty = false;
             return true;
+        }
+        if Instant::now() < self.clean_again {
+            return false;
         }
         self.clean_again = Instant::now() + CLEAN_AGAIN;
         for node in reserved {
@@ -233,7 +246,7 @@ impl Scheduler {
         self.ending = self.ending.or(self.settings.once.then(Instant::now));
     }
 
-    fn begin(&mut self, plan: Plan, now: Duration) {
+    pub(super) fn begin(&mut self, plan: Plan, now: Duration) {
         let victims: Vec<String> =
             plan.victims.iter().map(|victim| victim.pod.uid.clone()).collect();
         self.cluster.remember(&victims);
