@@ -133,6 +133,14 @@ impl<'a> Marks<'a> {
             size => size,
         };
         let minimum = number(metadata, marks::GANG_MINIMUM)?.or_else(|| self.group(metadata));
+        if let (None, None, Some(key)) = (minimum, size, group_key(metadata)) {
+            let name = shown(metadata.mark(key).unwrap_or_default());
+            let problem = format!(
+                "is {name:?}, and no PodGroup of that name is known: {} beside it would be right",
+                marks::GANG_MINIMUM
+            );
+            return Err((key.to_owned(), problem));
+        }
         Ok(Mark { minimum, size, part })
     }
 
@@ -147,6 +155,15 @@ impl<'a> Marks<'a> {
         };
         self.snapshot.groups.iter().find(of_name).map(|group| group.spec.min_member.max(1))
     }
+}
+
+/// The mark by which a pod belongs to a `PodGroup`, whose `minMember` is how many it needs.
+fn group_key(metadata: &Metadata) -> Option<&'static str> {
+    if metadata.mark(marks::GANG).is_some() {
+        return None;
+    }
+    let mut keys = COSCHEDULING.iter().copied().chain([VOLCANO]);
+    keys.find(|key| metadata.mark(key).is_some())
 }
 
 /// The gangs; pods of those that cannot be decided on are left, or stay.
@@ -293,7 +310,11 @@ fn shown(text: &str) -> String {
 
 /// Pending pods of a gang that is not complete, or of which another pod is left, are left.
 fn leave(survey: &mut Survey<'_>, name: &str, members: &[usize], mark: &Mark) {
-    let created = members.len();
+    // A pod that goes is of no use to the others; what replaces it will count.
+    let stays = |index: &&usize| {
+        !matches!(survey.roles[**index], Role::Gone | Role::Held(_, Held::Terminating))
+    };
+    let created = members.iter().filter(stays).count();
     let size = mark.size.unwrap_or(0).max(mark.minimum.unwrap_or(0)) as usize;
     let gang = name.to_owned();
     let other = members.iter().find(|index| matches!(survey.roles[**index], Role::Left(_)));

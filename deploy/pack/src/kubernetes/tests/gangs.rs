@@ -130,3 +130,31 @@ fn a_gang_that_runs_in_part_or_against_its_rule_may_stay_as_it_is() {
     assert!(problem.parts().is_empty());
     assert_eq!(mapping.notes.len(), 2, "{:?}", mapping.notes);
 }
+
+#[test]
+fn a_member_on_its_way_out_does_not_make_a_gang_complete() {
+    let size = [("gang-size", "3")];
+    let goes = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"nodeName": "a"}});
+    let objects = [
+        node("a", &json!({})),
+        member("p", &size, goes),
+        member("q", &size, json!({})),
+        member("r", &size, json!({})),
+    ];
+    assert_eq!(why(&objects, "q").as_deref(), Some("gang default/g has 2 of 3 pods"));
+}
+
+#[test]
+fn pods_of_a_group_that_is_not_known_are_left_unless_they_say_how_many_they_need() {
+    let key = "scheduling.x-k8s.io/pod-group";
+    let of_group = |name: &str| pod(name, json!({"metadata": {"labels": {key: "g"}}}));
+    let mut objects = vec![node("a", &json!({})), of_group("p"), of_group("q")];
+    let left = why(&objects, "p").unwrap();
+    let expected = format!("{key}: is \"g\", and no PodGroup of that name is known");
+    assert!(left.starts_with(&expected), "{left}");
+    for pod in &mut objects[1..] {
+        pod["metadata"]["annotations"] = json!({"onepath.io/gang-minimum": "2"});
+    }
+    assert_eq!(why(&objects, "p"), None);
+}
