@@ -80,6 +80,11 @@ impl Execution {
     }
 
     pub(super) fn bind(&mut self, world: &dyn World, now: Duration, actions: &mut Vec<Action>) {
+        if let Some((since, why)) = &self.stopping
+            && now >= *since + self.limits.farewell
+        {
+            return self.abandon(why.clone(), now);
+        }
         if let Err(why) = self.next_binding(world, now, actions, true) {
             return self.abandon(why, now);
         }
@@ -186,7 +191,11 @@ impl Execution {
 
     /// Until every binding is seen: the next plan counts on it.
     pub(super) fn confirm(&mut self, world: &dyn World, now: Duration) {
-        if self.all_bound(world).put.is_empty() || now >= self.since + self.limits.confirm {
+        // There is no next plan of an instance that ends.
+        if self.stopping.is_some()
+            || self.all_bound(world).put.is_empty()
+            || now >= self.since + self.limits.confirm
+        {
             self.enter(Phase::Clean, now);
         }
     }

@@ -40,6 +40,8 @@ pub(crate) struct Limits {
     pub(crate) confirm: Duration,
     /// For putting back what was moved, when a plan is abandoned.
     pub(crate) restore: Duration,
+    /// For binding the rest when some are bound and the scheduler is told to end.
+    pub(crate) farewell: Duration,
 }
 
 impl Default for Limits {
@@ -53,6 +55,7 @@ impl Default for Limits {
             successor: Duration::from_secs(20),
             confirm: Duration::from_secs(15),
             restore: Duration::from_secs(20),
+            farewell: Duration::from_secs(8),
         }
     }
 }
@@ -181,6 +184,8 @@ pub(crate) struct Execution {
     /// The version of the world in which the plan was found to hold.
     checked: Option<u64>,
     told: bool,
+    /// Since when it is to end, and why.
+    stopping: Option<(Duration, String)>,
     end: End,
     tales: Vec<Tale>,
 }
@@ -201,6 +206,7 @@ impl Execution {
             gone_since: None,
             checked: None,
             told: false,
+            stopping: None,
             end: End::Done,
             tales: Vec::new(),
         }
@@ -268,15 +274,26 @@ impl Execution {
         self.end = End::Abandoned(why);
         let moved = self.plan.victims.iter().zip(&self.victims);
         let away = moved.into_iter().any(|(victim, done)| victim.to.is_some() && done.ours);
-        self.enter(if away { Phase::Restore } else { Phase::Clean }, now);
+        let restore = away && self.stopping.is_none();
+        self.enter(if restore { Phase::Restore } else { Phase::Clean }, now);
     }
 
-    /// Stops soon: what was moved is left to the next instance, reservations are released.
+    /// Stops soon: what was moved is left to the next instance, reservations are released. Once a
+    /// pod may be bound the others are too: half a gang would be of no use.
     pub(crate) fn stop(&mut self, why: String, now: Duration) {
-        self.abandon(why, now);
-        if self.phase == Phase::Restore {
-            self.enter(Phase::Clean, now);
+        let (_, why) = self.stopping.get_or_insert((now, why)).clone();
+        match self.phase {
+            Phase::Bind if self.is_binding() => {}
+            Phase::Confirm | Phase::Restore => self.enter(Phase::Clean, now),
+            _ => self.abandon(why, now),
         }
+    }
+
+    /// Whether a pod is bound, or a request to bind one is under way or was not answered clearly.
+    fn is_binding(&self) -> bool {
+        let asked = self.calls.iter().any(|call| matches!(call, Call::Bind(_)));
+        let begun = |one: &Binding| one.granted || one.unclear_since.is_some();
+        asked || self.bindings.iter().any(begun)
     }
 
     fn enter(&mut self, phase: Phase, now: Duration) {

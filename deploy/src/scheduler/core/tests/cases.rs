@@ -223,6 +223,34 @@ fn a_stop_releases_the_nodes_at_once() {
 }
 
 #[test]
+fn a_stop_between_the_bindings_of_a_gang_binds_the_rest_and_releases_the_nodes() {
+    let (mut state, plan) = moved();
+    let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
+    let bound = |state: &State| node_of(state, "g1").is_some();
+    let mut now = Duration::ZERO;
+    while !bound(&state) {
+        assert!(now < LONG, "nothing was bound");
+        for action in execution.poll(&state, now) {
+            let outcome = state.apply("p1", &action);
+            if let Some(call) = super::world::call(&action) {
+                execution.answer(call, outcome, now);
+            }
+        }
+        for uid in state.leaving() {
+            state.finish(&uid);
+        }
+        now += Duration::from_millis(100);
+    }
+    assert_eq!(node_of(&state, "g2"), None, "one at a time");
+    execution.stop("told to end".to_owned(), now);
+    let farewell = Limits::default().farewell;
+    carry_out(&mut execution, &mut state, farewell, |_, _, _| {});
+    assert_eq!(execution.ended(), Some(&End::Done));
+    assert_eq!(node_of(&state, "g2").as_deref(), Some("a"));
+    assert_eq!(state.reserved(), 0);
+}
+
+#[test]
 fn a_plan_that_evicts_as_urgent_a_pod_for_nothing_or_reserves_too_little_is_refused() {
     let (state, plan) = moved();
     let mut victims = plan.victims.clone();
