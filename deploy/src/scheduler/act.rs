@@ -25,7 +25,7 @@ const CONFLICTS: usize = 8;
 /// Reserves a node for a plan, or takes the reservation away.
 pub(crate) async fn reserve(client: Client, place: Place, plan: Option<String>) -> Outcome {
     let nodes: Api<Node> = Api::all(client);
-    within(async {
+    within(judge, async {
         for _ in 0..CONFLICTS {
             let node = nodes.get(&place.name).await?;
             if node.uid().as_ref() != Some(&place.uid) {
@@ -44,7 +44,7 @@ pub(crate) async fn reserve(client: Client, place: Place, plan: Option<String>) 
 /// Takes all reservations of a node away, whatever plan they are of.
 pub(crate) async fn release_any(client: Client, name: &str) -> Outcome {
     let nodes: Api<Node> = Api::all(client.clone());
-    let place = within(async {
+    let place = within(judge, async {
         let uid = nodes.get(name).await?.uid().unwrap_or_default();
         let place = Place { name: name.to_owned(), uid };
         Ok(reserve(client, place, None).await)
@@ -97,7 +97,7 @@ pub(crate) async fn evict(client: Client, pod: PodName) -> Outcome {
             pods.create_subresource("eviction", &pod.name, &params, &eviction).await;
         answer.map(|_| Outcome::Done)
     };
-    match within(request).await {
+    match within(judge_disruption, request).await {
         // Another pod has the name by now.
         Outcome::Unclear(why) if why.contains("Precondition") => Outcome::Gone,
         other => other,
@@ -122,7 +122,7 @@ pub(crate) async fn bind(client: Client, pod: PodName, node: String, gated: bool
         },
     };
     let params = PostParams::default();
-    within(async {
+    within(judge_disruption, async {
         if gated {
             open(&pods, &pod).await?;
         }
@@ -155,7 +155,10 @@ async fn open(pods: &Api<Pod>, name: &PodName) -> kube::Result<()> {
 }
 
 /// The outcome of a request, which is unclear when no answer comes.
-async fn within(request: impl Future<Output = kube::Result<Outcome>>) -> Outcome {
+async fn within(
+    judge: fn(&Status) -> Outcome,
+    request: impl Future<Output = kube::Result<Outcome>>,
+) -> Outcome {
     match tokio::time::timeout(PATIENCE, request).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(kube::Error::Api(status))) => judge(&status),
@@ -174,6 +177,15 @@ fn judge(status: &Status) -> Outcome {
     }
 }
 
+/// In the middle of a plan, which is not given up for a right that is missing for a moment: a token
+/// that is renewed, a webhook that is away.
+fn judge_disruption(status: &Status) -> Outcome {
+    match status.code {
+        401 | 403 => Outcome::Unclear(status.message.clone()),
+        _ => judge(status),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +196,10 @@ mod tests {
         assert_eq!(judge(&status(404)), Outcome::Gone);
         assert_eq!(judge(&status(429)), Outcome::Refused("why".to_owned()));
         assert_eq!(judge(&status(403)), Outcome::Denied("why".to_owned()));
+        for code in [401, 403] {
+            assert_eq!(judge_disruption(&status(code)), Outcome::Unclear("why".to_owned()));
+        }
+        assert_eq!(judge_disruption(&status(422)), Outcome::Denied("why".to_owned()));
         assert_eq!(judge(&status(409)), Outcome::Unclear("why".to_owned()));
         assert_eq!(judge(&status(503)), Outcome::Unclear("why".to_owned()));
     }
