@@ -12,6 +12,12 @@ impl Execution {
         if let Err(why) = self.is_reserved(world) {
             return self.abandon(why, now);
         }
+        let waits =
+            |pod: &PodName| world.pod(&pod.uid).is_some_and(|it| it.node.is_none() && !it.leaving);
+        if !self.plan.targets.iter().any(|target| waits(&target.pod)) {
+            let why = "all pods that it was for are gone or have a node".to_owned();
+            return self.abandon(why, now);
+        }
         self.find_successors(world);
         let victims = &self.plan.victims;
         if let Some(victim) = victims.iter().find(|victim| world.pod(&victim.pod.uid).is_some()) {

@@ -206,6 +206,30 @@ fn a_more_urgent_pod_that_waited_before_and_fits_nowhere_does_not_end_the_plan()
 }
 
 #[test]
+fn a_plan_whose_targets_go_while_victims_take_their_time_is_abandoned_at_once() {
+    let (mut state, plan) = moved();
+    let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
+    let mut now = Duration::ZERO;
+    while state.leaving().len() < 2 {
+        assert!(now < LONG, "nobody was evicted");
+        for action in execution.poll(&state, now) {
+            let outcome = state.apply("p1", &action);
+            if let Some(call) = super::world::call(&action) {
+                execution.answer(call, outcome, now);
+            }
+        }
+        now += Duration::from_millis(100);
+    }
+    state.pods.retain(|_, pod| pod.gang.is_none());
+    state.version += 1;
+    execution.poll(&state, now);
+    carry_out(&mut execution, &mut state, LONG, |_, _, _| {});
+    assert_eq!(abandoned(&execution), "all pods that it was for are gone or have a node");
+    assert!(node_of(&state, "mover").is_some(), "it was put somewhere again");
+    assert_eq!(state.reserved(), 0);
+}
+
+#[test]
 fn a_stop_releases_the_nodes_at_once() {
     let (mut state, plan) = moved();
     let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
