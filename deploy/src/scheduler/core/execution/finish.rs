@@ -89,7 +89,8 @@ impl Execution {
         if let Some((since, why)) = &self.stopping
             && now >= *since + self.limits.farewell
         {
-            return self.abandon(why.clone(), now);
+            let why = why.clone();
+            return self.abandon(why, now);
         }
         if let Err(why) = self.next_binding(world, now, actions, true) {
             return self.abandon(why, now);
