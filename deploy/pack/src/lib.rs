@@ -13,8 +13,10 @@
 //! | [`placement`] | a node, or none, for each pod |
 //! | [`score`] | what a placement is worth, and the order of objectives |
 //! | [`check`] | independent of every solver: is a placement allowed, and what is it worth |
+//! | [`solve`] | stage by stage: the best placement within a budget, and its proof |
 
 pub mod check;
 pub mod placement;
 pub mod problem;
 pub mod score;
+pub mod solve;

@@ -302,10 +302,12 @@ fn check_amounts(
     Ok(())
 }
 
+/// What equal pods have in common, their owner first.
+type SetKey = (String, Tier, Amounts, ClassId, Option<GangId>, Option<PartId>);
+
 /// Tiers and sets of the pods, and what gangs and parts have of them.
 fn number_pods(problem: &mut Problem, specs: Vec<PodSpec>) {
-    let mut sets: HashMap<(String, Tier, Amounts, ClassId, Option<GangId>, Option<PartId>), SetId> =
-        HashMap::new();
+    let mut sets: HashMap<SetKey, SetId> = HashMap::new();
     for (number, spec) in specs.into_iter().enumerate() {
         let id = PodId(number as u32);
         let after = problem.priorities.partition_point(|priority| *priority > spec.priority);
