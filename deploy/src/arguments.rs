@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Plans training jobs on clusters of clusters.
+use crate::launch::LaunchArguments;
+use crate::status::StatusArguments;
+
+/// Plans training jobs on clusters of clusters, and starts them.
 #[derive(Debug, Parser)]
 #[command(name = "onepath", version, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -19,6 +22,16 @@ pub(crate) enum Task {
     Plan(PlanCommand),
     /// Prints this node's GPUs and NICs as an entry of an inventory file
     Detect(DetectArguments),
+    /// Starts the ranks of a job: on this machine, on hosts, in a Kubernetes cluster
+    Launch(Box<LaunchArguments>),
+    /// Cleans up after a launcher that was killed, which starts it
+    #[command(hide = true)]
+    LaunchWarden {
+        /// Folder that is removed in the end
+        folder: PathBuf,
+    },
+    /// Shows what the ranks and pods of a job in a Kubernetes cluster do
+    Status(StatusArguments),
 }
 
 /// In which form a table is printed.

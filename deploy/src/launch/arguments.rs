@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum, value_parser};
 
+use crate::connect::ClusterArguments;
+
 /// The most ranks that are started on one machine.
 pub(super) const MAX_RANKS: u32 = 1024;
 
@@ -89,15 +91,19 @@ pub(super) struct KubernetesArguments {
     /// Who places the pods
     #[arg(long, value_enum, default_value_t, requires = "kubernetes")]
     pub(super) scheduler: Scheduler,
-    /// Hold pods back by this scheduling gate until somebody takes it away
-    #[arg(long, value_name = "NAME", requires = "kubernetes")]
-    pub(super) gate: Option<String>,
+    /// Hold pods back by a scheduling gate until `onepath scheduler` has room for all
+    #[arg(long, requires = "kubernetes")]
+    pub(super) gate: bool,
     /// Priority class of the pods
     #[arg(long, value_name = "NAME", requires = "kubernetes")]
     pub(super) priority_class: Option<String>,
     /// How the pods of one stage lie: together:LABEL, at-most:PODS:LABEL or none
-    #[arg(long, value_name = "RULE", requires = "kubernetes",
-          default_value = "together:network.topology.nvidia.com/leaf")]
+    #[arg(
+        long,
+        value_name = "RULE",
+        requires = "kubernetes",
+        default_value = "together:network.topology.nvidia.com/leaf"
+    )]
     pub(super) stage_rule: String,
     /// Ranks of a pod [default: the GPUs of a node]
     #[arg(long, value_name = "N", requires = "kubernetes",
@@ -133,17 +139,6 @@ pub(super) struct KubernetesArguments {
     pub(super) restarts: u32,
     #[command(flatten)]
     pub(super) cluster: ClusterArguments,
-}
-
-/// Which cluster is asked.
-#[derive(Debug, Args)]
-pub(crate) struct ClusterArguments {
-    /// How to reach the cluster [default: KUBECONFIG, ~/.kube/config, or the pod's own account]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// Namespace [default: the kubeconfig's]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) namespace: Option<String>,
 }
 
 /// Two texts with `=` between.

@@ -23,10 +23,10 @@ mod ssh;
 use std::io;
 use std::path::PathBuf;
 
-pub(crate) use arguments::{ClusterArguments, LaunchArguments};
-use group::{Ending, GroupError, WardenError, how};
+pub(crate) use arguments::LaunchArguments;
 pub(crate) use group::run_warden;
-pub(crate) use kubernetes::{ConnectError, connect, labels, one_line};
+use group::{Ending, GroupError, WardenError, how};
+pub(crate) use kubernetes::labels;
 
 /// Why a job was not started.
 #[derive(Debug, thiserror::Error)]

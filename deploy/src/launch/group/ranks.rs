@@ -3,9 +3,7 @@
 use std::io::Write;
 use std::process::{Child, ChildStdin, Stdio};
 
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid,
-};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::output::Output;
 use super::{Ended, Ending, GroupError, Rank, Warden, child, report};

@@ -14,7 +14,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The subcommand of the warden.
-pub(crate) const COMMAND: &str = "launch-warden";
+const COMMAND: &str = "launch-warden";
 
 /// The warden, seen from the launcher.
 #[derive(Debug)]
@@ -36,8 +36,7 @@ impl Warden {
     pub(in super::super) fn start(folder: &Path) -> Result<Self, WardenError> {
         let program = std::env::current_exe().map_err(WardenError::Start)?;
         // A program that was replaced while it runs (by a new build) is still there under this name.
-        let program =
-            if program.exists() { program } else { PathBuf::from("/proc/self/exe") };
+        let program = if program.exists() { program } else { PathBuf::from("/proc/self/exe") };
         let mut child = Command::new(program)
             .arg(COMMAND)
             .arg(folder)
@@ -91,8 +90,8 @@ fn left(lines: impl BufRead) -> BTreeSet<u32> {
     groups
 }
 
-/// What the warden's own process does.
-pub(crate) fn run(folder: &Path) {
+/// What the warden's own process does; its exit code.
+pub(crate) fn run(folder: &Path) -> u8 {
     for group in left(io::stdin().lock()) {
         if let Some(group) = i32::try_from(group).ok().and_then(Pid::from_raw) {
             // Its last process may have ended by itself.
@@ -101,6 +100,7 @@ pub(crate) fn run(folder: &Path) {
     }
     // It is gone already if the launcher ended in order.
     let _ = fs::remove_dir_all(folder);
+    0
 }
 
 #[cfg(test)]

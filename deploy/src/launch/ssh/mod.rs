@@ -35,7 +35,9 @@ pub(crate) enum SshError {
     #[error("--ssh '': a program that is called as ssh is would be right")]
     NoProgram,
     /// The present folder has no name that could be said to another host.
-    #[error("this folder has no name that another host could be told; --workdir DIR would be right")]
+    #[error(
+        "this folder has no name that another host could be told; --workdir DIR would be right"
+    )]
     Folder,
     /// Another plan's hosts.
     #[error(

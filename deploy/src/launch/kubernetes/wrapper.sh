@@ -1,0 +1,69 @@
+# Starts the ranks of this pod, and ends all when one fails or the pod is to end. The pod's exit status is
+# that of a rank that failed. Kubernetes sets JOB_COMPLETION_INDEX, the pod's template the rest.
+before=$((JOB_COMPLETION_INDEX * ONEPATH_RANKS_PER_POD))
+first=$((ONEPATH_STAGE_FIRST_RANK + before))
+LOCAL_WORLD_SIZE=$((ONEPATH_STAGE_RANKS - before))
+[ "$LOCAL_WORLD_SIZE" -le "$ONEPATH_RANKS_PER_POD" ] || LOCAL_WORLD_SIZE=$ONEPATH_RANKS_PER_POD
+export LOCAL_WORLD_SIZE
+ranks='' code=0 asked='' timer=''
+
+# One rank, in a shell of its own. A rank that was asked to end is not to blame for how it does.
+rank() {
+    over='' child=''
+    trap 'over=yes; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM
+    "$@" </dev/null &
+    child=$!
+    [ -z "$over" ] || kill -TERM "$child" 2>/dev/null
+    wait "$child"
+    status=$?
+    # A signal to this shell ends its wait, not the rank.
+    while kill -0 "$child" 2>/dev/null; do
+        wait "$child"
+        status=$?
+    done
+    [ -z "$over" ] && [ "$status" -ne 0 ] || exit 0
+    echo "onepath: rank $RANK exited with status $status" >&2
+    [ ! -w /dev/termination-log ] || echo "rank $RANK exited with status $status" >>/dev/termination-log
+    kill -USR1 "$$"
+    exit "$status"
+}
+
+end() {
+    for process in $ranks; do
+        kill -TERM "$process" 2>/dev/null
+    done
+    [ -z "$timer" ] || return 0
+    (sleep "$ONEPATH_GRACE" && kill -USR2 "$$") >/dev/null 2>&1 &
+    timer=$!
+}
+
+# As the first process of a container this shell ends all others with itself.
+finish() {
+    [ -z "$asked" ] || code=143
+    [ -z "$timer" ] || kill "$timer" 2>/dev/null
+    exit "$code"
+}
+
+trap end USR1
+trap 'asked=yes; end' TERM INT
+trap '[ "$code" -ne 0 ] || code=137; finish' USR2
+LOCAL_RANK=0
+while [ "$LOCAL_RANK" -lt "$LOCAL_WORLD_SIZE" ]; do
+    RANK=$((first + LOCAL_RANK))
+    export RANK LOCAL_RANK
+    rank "$@" &
+    ranks="$ranks $!"
+    LOCAL_RANK=$((LOCAL_RANK + 1))
+done
+# A rank may have failed, or the pod been asked to end, before all had started.
+[ -z "$timer" ] || end
+for process in $ranks; do
+    wait "$process"
+    status=$?
+    while kill -0 "$process" 2>/dev/null; do
+        wait "$process"
+        status=$?
+    done
+    [ "$code" -ne 0 ] || code=$status
+done
+finish
