@@ -36,7 +36,7 @@ pub(crate) struct LaunchArguments {
     #[arg(long, conflicts_with = "kubernetes")]
     pub(super) no_prefix: bool,
     /// Program and options that connect to a host, for --hostfile
-    #[arg(long, value_name = "PROGRAM", default_value = "ssh", requires = "hostfile")]
+    #[arg(long, value_name = "PROGRAM", default_value = "ssh", conflicts_with_all = ["local", "kubernetes"])]
     pub(super) ssh: String,
     /// Folder of the ranks [default: this one, or the image's]
     #[arg(long, value_name = "DIR", conflicts_with = "local")]
@@ -75,67 +75,68 @@ pub(super) enum Scheduler {
 
 /// Options of `launch --kubernetes`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line are independent")]
 pub(super) struct KubernetesArguments {
     /// Name of the job [default: the plan's]
-    #[arg(long, requires = "kubernetes")]
+    #[arg(long, conflicts_with_all = ["local", "hostfile"])]
     pub(super) name: Option<String>,
     /// Container image; it must have /bin/sh
-    #[arg(long, requires = "kubernetes")]
+    #[arg(long, conflicts_with_all = ["local", "hostfile"])]
     pub(super) image: Option<String>,
     /// Print YAML for `kubectl create -f -`, with the job's secret; needs no cluster
-    #[arg(long, requires = "kubernetes", conflicts_with_all = ["dry_run", "kubeconfig"])]
+    #[arg(long, conflicts_with_all = ["local", "hostfile", "dry_run", "kubeconfig"])]
     pub(super) emit: bool,
     /// Have the server check everything and create nothing
-    #[arg(long, requires = "kubernetes")]
+    #[arg(long, conflicts_with_all = ["local", "hostfile"])]
     pub(super) dry_run: bool,
     /// Who places the pods
-    #[arg(long, value_enum, default_value_t, requires = "kubernetes")]
+    #[arg(long, value_enum, default_value_t, conflicts_with_all = ["local", "hostfile"])]
     pub(super) scheduler: Scheduler,
     /// Hold pods back by a scheduling gate until `onepath scheduler` has room for all
-    #[arg(long, requires = "kubernetes")]
+    #[arg(long, conflicts_with_all = ["local", "hostfile"])]
     pub(super) gate: bool,
     /// Priority class of the pods
-    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["local", "hostfile"])]
     pub(super) priority_class: Option<String>,
     /// How the pods of one stage lie: together:LABEL, at-most:PODS:LABEL or none
     #[arg(
         long,
         value_name = "RULE",
-        requires = "kubernetes",
+        conflicts_with_all = ["local", "hostfile"],
         default_value = "together:network.topology.nvidia.com/leaf"
     )]
     pub(super) stage_rule: String,
     /// Ranks of a pod [default: the GPUs of a node]
-    #[arg(long, value_name = "N", requires = "kubernetes",
+    #[arg(long, value_name = "N", conflicts_with_all = ["local", "hostfile"],
           value_parser = value_parser!(u32).range(1..=i64::from(MAX_RANKS)))]
     pub(super) ranks_per_pod: Option<u32>,
     /// Resource that a rank takes one of, or none
-    #[arg(long, value_name = "NAME", default_value = "nvidia.com/gpu", requires = "kubernetes")]
+    #[arg(long, value_name = "NAME", default_value = "nvidia.com/gpu", conflicts_with_all = ["local", "hostfile"])]
     pub(super) gpu_resource: String,
     /// Node label whose value must be the stage's GPU as the plan calls it
-    #[arg(long, value_name = "LABEL", requires = "kubernetes")]
+    #[arg(long, value_name = "LABEL", conflicts_with_all = ["local", "hostfile"])]
     pub(super) gpu_label: Option<String>,
     /// Label that nodes must have
-    #[arg(long, value_name = "LABEL=VALUE", requires = "kubernetes")]
+    #[arg(long, value_name = "LABEL=VALUE", conflicts_with_all = ["local", "hostfile"])]
     pub(super) node_selector: Vec<Variable>,
     /// CPU of a pod, as in 16 or 500m
-    #[arg(long, value_name = "QUANTITY", requires = "kubernetes")]
+    #[arg(long, value_name = "QUANTITY", conflicts_with_all = ["local", "hostfile"])]
     pub(super) cpu: Option<String>,
     /// Memory of a pod, as in 64Gi
-    #[arg(long, value_name = "QUANTITY", requires = "kubernetes")]
+    #[arg(long, value_name = "QUANTITY", conflicts_with_all = ["local", "hostfile"])]
     pub(super) memory: Option<String>,
     /// Another resource of a pod, as in rdma/hca=1
-    #[arg(long, value_name = "NAME=QUANTITY", requires = "kubernetes")]
+    #[arg(long, value_name = "NAME=QUANTITY", conflicts_with_all = ["local", "hostfile"])]
     pub(super) resource: Vec<Variable>,
     /// Size of /dev/shm, which counts as memory [default: the container engine's]
-    #[arg(long, value_name = "QUANTITY", requires = "kubernetes")]
+    #[arg(long, value_name = "QUANTITY", conflicts_with_all = ["local", "hostfile"])]
     pub(super) shm: Option<String>,
     /// Use the network of the node, with the interfaces that the plan names
-    #[arg(long, requires = "kubernetes")]
+    #[arg(long, conflicts_with_all = ["local", "hostfile"])]
     pub(super) host_network: bool,
     /// How often a failed pod is started again; pods that were evicted always are
     #[arg(long, default_value_t = 0, value_parser = value_parser!(u32).range(0..=1000),
-          requires = "kubernetes")]
+          conflicts_with_all = ["local", "hostfile"])]
     pub(super) restarts: u32,
     #[command(flatten)]
     pub(super) cluster: ClusterArguments,

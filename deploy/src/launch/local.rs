@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::arguments::LaunchArguments;
 use super::environment::{FOREIGN, Master, SECRET_FILE, Seat};
-use super::group::{self, Ending, Options, Rank, Warden};
+use super::group::{self, Ending, Options, Process, Warden};
 use super::secret::{Secret, SecretFile};
 use super::{LaunchError, plan};
 
@@ -23,7 +23,7 @@ pub(super) fn run(arguments: &LaunchArguments) -> Result<Ending, LaunchError> {
     let rank = |rank: u32| {
         let seat = Seat { rank, world, local_rank: rank, local_world: world };
         let command = command(arguments, &seat, &master, &secret);
-        Rank { rank, host: None, command, input: None }
+        Process { rank, host: None, command, input: None }
     };
     let options = Options {
         prefix: !arguments.no_prefix,

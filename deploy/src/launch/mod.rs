@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &LaunchArguments) -> Result<u8, LaunchError> {
     environment::check(&arguments.variables)?;
     let ending = match &arguments.place.hostfile {
         Some(hostfile) => ssh::run(arguments, hostfile)?,
-        None if arguments.place.kubernetes => return Ok(kubernetes::run(arguments)?),
+        None if arguments.place.kubernetes => return kubernetes::run(arguments),
         None => local::run(arguments)?,
     };
     match &ending {

@@ -45,7 +45,8 @@ pub(super) struct PlanNode {
 /// What whoever places pods must keep, for one stage.
 #[derive(Debug, Deserialize)]
 pub(super) struct Stage {
-    pub(super) stage: u32,
+    #[serde(rename = "stage")]
+    pub(super) number: u32,
     pub(super) first_rank: u32,
     pub(super) ranks: u32,
     pub(super) gpus_per_node: u32,

@@ -32,7 +32,7 @@ pub(super) use warden::{Warden, WardenError};
 
 /// One rank that is to be started.
 #[derive(Debug)]
-pub(super) struct Rank {
+pub(super) struct Process {
     /// Its number.
     pub(super) rank: u32,
     /// The host, where that is another one.
@@ -83,7 +83,7 @@ struct Ended {
 ///
 /// Call it on the main thread: the ranks end with the thread that started them.
 pub(super) fn run(
-    ranks: Vec<Rank>,
+    ranks: Vec<Process>,
     options: &Options,
     warden: Option<&mut Warden>,
 ) -> Result<Ending, GroupError> {

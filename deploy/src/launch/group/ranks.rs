@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, Stdio};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::output::Output;
-use super::{Ended, Ending, GroupError, Rank, Warden, child, report};
+use super::{Ended, Ending, GroupError, Process, Warden, child, report};
 
 /// A rank that has not been waited for yet.
 #[derive(Debug)]
@@ -49,21 +49,21 @@ impl Running {
 impl<'a> Ranks<'a> {
     /// Starts all ranks.
     pub(super) fn start(
-        ranks: Vec<Rank>,
+        ranks: Vec<Process>,
         prefix: bool,
         warden: Option<&'a mut Warden>,
     ) -> Result<Self, GroupError> {
         let output = Output::new(prefix);
         let mut all =
             Self { running: Vec::new(), ended: Vec::new(), asked_to_end: false, output, warden };
-        for rank in ranks {
-            all.start_one(rank)?;
+        for process in ranks {
+            all.start_one(process)?;
         }
         Ok(all)
     }
 
-    fn start_one(&mut self, rank: Rank) -> Result<(), GroupError> {
-        let Rank { rank, host, mut command, input } = rank;
+    fn start_one(&mut self, process: Process) -> Result<(), GroupError> {
+        let Process { rank, host, mut command, input } = process;
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         self.output.prepare(&mut command);
         let mut child = child::spawn(&mut command).map_err(|cause| {

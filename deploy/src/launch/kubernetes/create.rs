@@ -1,6 +1,6 @@
 //! Making the objects of a job in a cluster, all or none.
 //!
-//! The server first checks all of them without making any. When one is refused all the same, those that
+//! The server first checks all of them, and a pod of each Job, without making any. When one is refused all the same, those that
 //! were made are taken away.
 
 use std::fmt::{Debug, Write};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Resource};
 use serde::Serialize;
@@ -23,6 +23,9 @@ use crate::connect::{self, Cluster, ClusterArguments, said};
 
 /// Who makes objects, in their `managedFields`.
 const MANAGER: &str = "onepath-launch";
+
+/// What the server says to who lacks the right, rather than to a pod that cannot be.
+const MAY_NOT: &str = "cannot create resource \"pods\"";
 
 /// Why objects were not made.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +103,7 @@ pub(super) async fn run(
     let typed = typed(objects);
     let creation = Creation { job, cluster, stop, typed };
     creation.all(true).await?;
+    creation.pods().await?;
     if !dry_run {
         creation.all(false).await?;
     }
@@ -112,14 +116,12 @@ pub(super) async fn run(
 }
 
 fn typed(objects: &Objects) -> Vec<Typed> {
-    fn read<K: DeserializeOwned>(value: &Value) -> Box<K> {
-        Box::new(serde_json::from_value(value.clone()).expect("our objects are of their kinds"))
+    fn read<K: DeserializeOwned>(value: &Value) -> K {
+        serde_json::from_value(value.clone()).expect("our objects are of their kinds")
     }
-    let jobs = objects.jobs.iter().map(|job| Typed::Job(read(job)));
-    [Typed::Secret(read(&objects.secret)), Typed::Service(read(&objects.service))]
-        .into_iter()
-        .chain(jobs)
-        .collect()
+    let jobs = objects.jobs.iter().map(|job| Typed::Job(Box::new(read(job))));
+    let (secret, service) = (Box::new(read(&objects.secret)), Box::new(read(&objects.service)));
+    [Typed::Secret(secret), Typed::Service(service)].into_iter().chain(jobs).collect()
 }
 
 impl Typed {
@@ -156,6 +158,33 @@ impl Creation<'_> {
             let made = if dry_run { &[] } else { &self.typed[..number] };
             let left = self.take_away(made).await;
             return Err(self.problem(object, refused, left));
+        }
+        Ok(())
+    }
+
+    /// Has a pod of each Job checked: a Job is made whether its pods would be or not.
+    async fn pods(&self) -> Result<(), CreateError> {
+        let how = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
+        let jobs = self.typed.iter().filter_map(|object| match object {
+            Typed::Job(job) => Some((object, job)),
+            Typed::Secret(_) | Typed::Service(_) => None,
+        });
+        for (object, job) in jobs {
+            let template = job.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
+            let mut metadata = template.metadata.unwrap_or_default();
+            metadata.generate_name = job.metadata.name.as_ref().map(|name| format!("{name}-"));
+            let pod = Pod { metadata, spec: template.spec, status: None };
+            match self.api().create(&how, &pod).await {
+                // Who makes Jobs need not be allowed to make pods.
+                Err(kube::Error::Api(status)) if status.message.contains(MAY_NOT) => return Ok(()),
+                Err(error) => {
+                    let problem = format!("its pods: {}", said(&error));
+                    let (object, left) = (object.name(), Left::default());
+                    let namespace = self.cluster.namespace.clone();
+                    return Err(CreateError::Refused { object, namespace, problem, left });
+                }
+                Ok(_) => {}
+            }
         }
         Ok(())
     }

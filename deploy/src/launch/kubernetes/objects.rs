@@ -157,7 +157,7 @@ fn pod(spec: &JobSpec<'_>, part: &Part) -> Value {
     put("priorityClassName", spec.options.priority_class.clone().map(Value::from));
     put("nodeSelector", node_selector(spec, part));
     put("schedulingGates", spec.options.gate.then(|| json!([{ "name": labels::GATE }])));
-    put("hostNetwork", spec.options.host_network.then(|| json!(true)));
+    put("hostNetwork", spec.options.host_network.then_some(Value::Bool(true)));
     put("dnsPolicy", spec.options.host_network.then(|| json!("ClusterFirstWithHostNet")));
     pod
 }

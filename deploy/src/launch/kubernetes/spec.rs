@@ -136,7 +136,7 @@ fn part(stage: &Stage, options: &KubernetesArguments, plan: &Plan) -> Part {
         environment.remove("NCCL_SOCKET_IFNAME");
     }
     Part {
-        stage: stage.stage,
+        stage: stage.number,
         first_rank: stage.first_rank,
         ranks: stage.ranks,
         per_pod,
@@ -196,6 +196,7 @@ fn check(
 
 fn check_options(options: &KubernetesArguments) -> Result<(), KubernetesError> {
     const QUANTITY: &str = "a quantity, as in 2, 500m or 64Gi,";
+    const NAME: &str = "lower-case letters, digits, - and . (RFC 1123)";
     const LABEL: &str = "the key of a label, as in example.com/name,";
     for (field, quantity) in
         [("--cpu", &options.cpu), ("--memory", &options.memory), ("--shm", &options.shm)]
@@ -221,7 +222,6 @@ fn check_options(options: &KubernetesArguments) -> Result<(), KubernetesError> {
             check(field, text, names::is_label_key(text), LABEL)?;
         }
     }
-    const NAME: &str = "lower-case letters, digits, - and . (RFC 1123)";
     for (field, name) in
         [("--priority-class", &options.priority_class), ("--namespace", &options.cluster.namespace)]
     {

@@ -14,17 +14,22 @@ rank() {
     "$@" </dev/null &
     child=$!
     [ -z "$over" ] || kill -TERM "$child" 2>/dev/null
-    wait "$child"
+    wait "$child" 2>/dev/null
     status=$?
     # A signal to this shell ends its wait, not the rank.
     while kill -0 "$child" 2>/dev/null; do
-        wait "$child"
+        wait "$child" 2>/dev/null
         status=$?
     done
     [ -z "$over" ] && [ "$status" -ne 0 ] || exit 0
     echo "onepath: rank $RANK exited with status $status" >&2
     [ ! -w /dev/termination-log ] || echo "rank $RANK exited with status $status" >>/dev/termination-log
+    # This shell ends when it is asked to like the others: a status that comes together with a signal can
+    # be lost in the shell that waits.
+    trap 'exit "$status"' TERM
     kill -USR1 "$$"
+    sleep 3600 >/dev/null 2>&1 &
+    wait "$!"
     exit "$status"
 }
 
@@ -58,10 +63,10 @@ done
 # A rank may have failed, or the pod been asked to end, before all had started.
 [ -z "$timer" ] || end
 for process in $ranks; do
-    wait "$process"
+    wait "$process" 2>/dev/null
     status=$?
     while kill -0 "$process" 2>/dev/null; do
-        wait "$process"
+        wait "$process" 2>/dev/null
         status=$?
     done
     [ "$code" -ne 0 ] || code=$status

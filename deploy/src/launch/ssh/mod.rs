@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::LaunchError;
 use super::arguments::LaunchArguments;
 use super::environment::{DEFAULT_PORT, FOREIGN, Master, Seat};
-use super::group::{self, Ending, Options, Rank};
+use super::group::{self, Ending, Options, Process};
 use super::plan::{self, Plan};
 use super::secret::{Secret, hexadecimal};
 use hostfile::Host;
@@ -83,7 +83,7 @@ pub(super) fn run(arguments: &LaunchArguments, path: &Path) -> Result<Ending, La
         let text = script(&job, arguments, &folder, &seat, &master, &variables);
         let mut command = Command::new(program);
         command.args(options).arg(&hosts[host].name).arg(format!("exec sh -c {}", quoted(&text)));
-        ranks.push(Rank {
+        ranks.push(Process {
             rank: seat.rank,
             host: Some(hosts[host].name.clone()),
             command,

@@ -33,11 +33,11 @@ trap 'kill -TERM "$group" 2>/dev/null' HUP INT TERM
 ) >/dev/null 2>&1 &
 watcher=$!
 exec 3<&-
-wait "$child"
+wait "$child" 2>/dev/null
 status=$?
 # A signal to this shell ends its wait, not the rank.
 while kill -0 "$child" 2>/dev/null; do
-    wait "$child"
+    wait "$child" 2>/dev/null
     status=$?
 done
 kill "$watcher" 2>/dev/null
