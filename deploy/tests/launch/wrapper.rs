@@ -45,7 +45,7 @@ fn ranks_follow_from_the_number_of_the_pod_and_the_last_pod_may_have_fewer() {
 fn a_rank_that_fails_is_named_and_ends_the_others_with_its_status() {
     for (expected, script) in [
         (7, "[ $RANK = 11 ] && exit 7; exec sleep 1000"),
-        (127, "[ $RANK = 11 ] && exec /nowhere; exec sleep 1000"),
+        (126, "[ $RANK = 11 ] && exec /nowhere; exec sleep 1000"),
         // One that does not end when asked to: the pod ends all the same.
         (137, "[ $RANK = 11 ] && exit 7; trap '' TERM; while :; do sleep 0.05; done"),
     ] {
@@ -54,7 +54,7 @@ fn a_rank_that_fails_is_named_and_ends_the_others_with_its_status() {
         let mut child = child;
         let mut errors = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let said = errors.by_ref().map_while(Result::ok).find(|line| line.contains("onepath"));
-        let own = if expected == 127 { 127 } else { 7 };
+        let own = if expected == 126 { 127 } else { 7 };
         assert_eq!(said, Some(format!("onepath: rank 11 exited with status {own}")));
         let status = child.wait().expect("a child");
         // A container's other processes end with its first one.

@@ -24,8 +24,8 @@ rank() {
     [ -z "$over" ] && [ "$status" -ne 0 ] || exit 0
     echo "onepath: rank $RANK exited with status $status" >&2
     [ ! -w /dev/termination-log ] || echo "rank $RANK exited with status $status" >>/dev/termination-log
-    # This shell ends when it is asked to like the others: a status that comes together with a signal can
-    # be lost in the shell that waits.
+    # This shell ends when it is asked to, like the others. Below, 127 has another meaning.
+    [ "$status" -ne 127 ] || status=126
     trap 'exit "$status"' TERM
     kill -USR1 "$$"
     sleep 3600 >/dev/null 2>&1 &
@@ -65,9 +65,14 @@ done
 for process in $ranks; do
     wait "$process" 2>/dev/null
     status=$?
-    while kill -0 "$process" 2>/dev/null; do
+    # Above 128 it may be a signal to this shell that ended the wait. The next one says 127 of a rank that
+    # was waited for, or in some shells the same again.
+    while [ "$status" -gt 128 ]; do
         wait "$process" 2>/dev/null
-        status=$?
+        again=$?
+        [ "$again" -ne 127 ] || break
+        [ "$again" -ne "$status" ] || kill -0 "$process" 2>/dev/null || break
+        status=$again
     done
     [ "$code" -ne 0 ] || code=$status
 done
