@@ -9,6 +9,7 @@
 //! | `job` | the tables `model` and `training` of an inventory file |
 //! | `plan` | a plan with its groups, traffic and timeline; its explanation |
 //! | `emit` | the plan in the forms of launchers, Megatron-LM and a browser |
+//! | `pack` | pods on nodes |
 //! | `detect` | this node's GPUs and NICs as an entry of an inventory |
 //! | `launch` | starting ranks: on this machine, over ssh, in a Kubernetes cluster |
 //! | `status` | what the ranks and pods of a job in a cluster do |
@@ -25,6 +26,7 @@ mod emit;
 mod evaluate;
 mod job;
 mod launch;
+mod pack;
 mod plan;
 mod read;
 mod status;
@@ -37,7 +39,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use arguments::{Arguments, PlanArguments, PlanTask, Task};
+use arguments::{Arguments, PackTask, PlanArguments, PlanTask, Task};
 
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
@@ -56,6 +58,11 @@ fn main() -> ExitCode {
                 convert::run(&arguments).map_err(|error| error.to_string())
             }
             None => make_plan(&command.plan),
+        },
+        Task::Pack(command) => match command.task {
+            PackTask::Bench(arguments) => {
+                pack::bench::run_bench(&arguments).map_err(|error| error.to_string())
+            }
         },
         Task::Detect(arguments) => detect::run(&arguments).map_err(|error| error.to_string()),
         Task::Launch(arguments) => return ended(launch::run(&arguments)),

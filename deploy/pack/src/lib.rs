@@ -12,11 +12,22 @@
 //! | [`problem`] | nodes, pods, tiers, gangs: what is to be placed where |
 //! | [`placement`] | a node, or none, for each pod |
 //! | [`score`] | what a placement is worth, and the order of objectives |
+//! | [`kubernetes`] | nodes and pods of Kubernetes as a problem |
 //! | [`check`] | independent of every solver: is a placement allowed, and what is it worth |
 //! | [`solve`] | stage by stage: the best placement within a budget, and its proof |
+//! | [`default_scheduler`] | what kube-scheduler's default profile does |
+//! | [`instances`] | problems made from a seed |
+//! | [`cpsat`] | OR-Tools CP-SAT as a back end |
+//! | [`bench`] | measuring back ends on instances |
 
+pub mod bench;
 pub mod check;
+pub mod cpsat;
+pub mod default_scheduler;
+pub mod instances;
+pub mod kubernetes;
 pub mod placement;
 pub mod problem;
+mod random;
 pub mod score;
 pub mod solve;

@@ -9,6 +9,7 @@ mod build;
 
 use std::fmt;
 
+pub(crate) use build::LARGEST_AMOUNT;
 pub use build::{BuildError, Builder, PodSpec};
 
 macro_rules! index {

@@ -3,7 +3,7 @@
 use super::deadline::Deadline;
 use super::proof::Proof;
 use crate::placement::Placement;
-use crate::problem::{PodId, Problem, Tier};
+use crate::problem::{Mobility, Pod, PodId, Problem, Tier};
 use crate::score::{Goal, Score};
 
 /// What an earlier stage found, to be kept.
@@ -50,6 +50,17 @@ pub struct Stage<'a> {
     pub threads: usize,
 }
 
+impl Frozen {
+    /// Whether a score is as good or better.
+    pub fn kept_by(&self, score: &Score) -> bool {
+        let value = score.value(self.tier, self.goal);
+        match self.goal {
+            Goal::Placed => value >= self.value,
+            Goal::Disturbed => value <= self.value,
+        }
+    }
+}
+
 impl Stage<'_> {
     /// Whether a pod takes part in this stage.
     pub fn is_active(&self, pod: PodId) -> bool {
@@ -66,13 +77,7 @@ impl Stage<'_> {
 
     /// Whether a score keeps the frozen values.
     pub fn keeps(&self, score: &Score) -> bool {
-        self.frozen.iter().all(|frozen| {
-            let value = score.value(frozen.tier, frozen.goal);
-            match frozen.goal {
-                Goal::Placed => value >= frozen.value,
-                Goal::Disturbed => value <= frozen.value,
-            }
-        })
+        self.frozen.iter().all(|frozen| frozen.kept_by(score))
     }
 }
 
@@ -129,4 +134,29 @@ pub trait BackEnd {
 
     /// Solves one stage, or says why it cannot; another back end does it then.
     fn solve(&mut self, stage: &Stage<'_>) -> Result<Found, Unfit>;
+}
+
+/// By pod, whether it takes part while tiers down to `deepest` do.
+pub(super) fn active(problem: &Problem, deepest: Tier) -> Vec<bool> {
+    let fixed = |pod: PodId| {
+        let pod = &problem.pods()[pod.index()];
+        pod.runs_on.is_some() && pod.mobility == Mobility::Fixed
+    };
+    let pinned: Vec<bool> =
+        problem.gangs().iter().map(|gang| gang.pods.iter().any(|pod| fixed(*pod))).collect();
+    let takes_part = |(id, pod): (PodId, &Pod)| {
+        pod.tier <= deepest || fixed(id) || pod.gang.is_some_and(|gang| pinned[gang.index()])
+    };
+    problem.numbered_pods().map(takes_part).collect()
+}
+
+/// What is known of a stage without looking.
+pub(super) fn trivial(problem: &Problem, tier: Tier, goal: Goal) -> (u32, Proof) {
+    match goal {
+        Goal::Placed => {
+            let pods = problem.pods().iter().filter(|pod| pod.tier == tier).count();
+            (pods as u32, Proof::AllPlaced)
+        }
+        Goal::Disturbed => (0, Proof::NothingDisturbed),
+    }
 }

@@ -1,4 +1,4 @@
-//! The only place of this crate that reads a clock.
+//! The only place of this crate that reads a clock, but for what watches a library of others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,39 @@ pub enum Clock {
     Wall,
     /// Processor time of the calling thread: comparable on a busy machine.
     ThreadCpu,
+}
+
+impl Clock {
+    fn since(self, origin: Instant) -> Duration {
+        match self {
+            Self::Wall => origin.elapsed(),
+            Self::ThreadCpu => {
+                let now = clock_gettime(ClockId::ThreadCPUTime);
+                Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+            }
+        }
+    }
+}
+
+/// Says how long something took.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch {
+    clock: Clock,
+    origin: Instant,
+    begin: Duration,
+}
+
+impl Stopwatch {
+    /// Begins now.
+    pub fn new(clock: Clock) -> Self {
+        let origin = Instant::now();
+        Self { clock, origin, begin: clock.since(origin) }
+    }
+
+    /// Since it began; of processor time that of the calling thread, which must be the same.
+    pub fn elapsed(&self) -> Duration {
+        self.clock.since(self.origin).saturating_sub(self.begin)
+    }
 }
 
 /// How long solving may take, and how it is stopped sooner.
@@ -64,18 +97,22 @@ impl Deadline {
     }
 
     fn now(&self) -> Duration {
-        match self.clock {
-            Clock::Wall => self.origin.elapsed(),
-            Clock::ThreadCpu => {
-                let now = clock_gettime(ClockId::ThreadCPUTime);
-                Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
-            }
-        }
+        self.clock.since(self.origin)
+    }
+
+    /// By which clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Whether somebody wants an end before the time is up.
+    pub fn interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
     }
 
     /// How much is left; nothing once interrupted.
     pub fn left(&self) -> Duration {
-        if self.interrupt.load(Ordering::Relaxed) {
+        if self.interrupted() {
             return Duration::ZERO;
         }
         self.end.saturating_sub(self.now())

@@ -1,8 +1,7 @@
 //! From stage to stage.
 
-use super::back_end::{BackEnd, Found, Frozen, Stage};
+use super::back_end::{BackEnd, Found, Frozen, Stage, active, trivial};
 use super::deadline::Deadline;
-use super::proof::Proof;
 use super::refill::{refill, seat_gang};
 use super::report::{Answer, StageReport, Status};
 use super::room::Room;
@@ -10,7 +9,7 @@ use super::search::{self, Search};
 use super::{Options, SolveError};
 use crate::check::check;
 use crate::placement::Placement;
-use crate::problem::{Mobility, PodId, Problem, Tier};
+use crate::problem::{GangId, Mobility, PodId, Problem, Tier};
 use crate::score::{Goal, Score};
 
 /// Of the budget, what is guaranteed to stages in equal shares; the rest goes to whoever needs it.
@@ -189,31 +188,6 @@ fn ask(stage: &Stage<'_>, back_end: &mut dyn BackEnd) -> (&'static str, Found) {
     (Search.name(), search::find(stage))
 }
 
-/// What is known of a stage without looking.
-fn trivial(problem: &Problem, tier: Tier, goal: Goal) -> (u32, Proof) {
-    match goal {
-        Goal::Placed => {
-            let pods = problem.pods().iter().filter(|pod| pod.tier == tier).count();
-            (pods as u32, Proof::AllPlaced)
-        }
-        Goal::Disturbed => (0, Proof::NothingDisturbed),
-    }
-}
-
-/// By pod, whether it takes part while tiers down to `deepest` do.
-fn active(problem: &Problem, deepest: Tier) -> Vec<bool> {
-    let fixed = |pod: PodId| {
-        let pod = &problem.pods()[pod.index()];
-        pod.runs_on.is_some() && pod.mobility == Mobility::Fixed
-    };
-    let pinned: Vec<bool> =
-        problem.gangs().iter().map(|gang| gang.pods.iter().any(|pod| fixed(*pod))).collect();
-    let takes_part = |(id, pod): (PodId, &crate::problem::Pod)| {
-        pod.tier <= deepest || fixed(id) || pod.gang.is_some_and(|gang| pinned[gang.index()])
-    };
-    problem.numbered_pods().map(takes_part).collect()
-}
-
 /// As it is, without the gangs that break a rule as it is, and then filled up.
 fn repaired(problem: &Problem) -> Placement {
     let fixed = |pod: PodId| {
@@ -224,7 +198,7 @@ fn repaired(problem: &Problem) -> Placement {
     let gangs = || problem.gangs().iter().enumerate();
     for (number, gang) in gangs() {
         if gang.pods.iter().any(|pod| room.placement().node(*pod).is_some()) {
-            seat_gang(&mut room, crate::problem::GangId(number as u32));
+            seat_gang(&mut room, GangId(number as u32));
         }
     }
     refill(&mut room, |_| true);

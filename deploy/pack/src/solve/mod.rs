@@ -11,15 +11,26 @@
 //! | [`back_end`] | one exact solver behind one trait |
 //! | [`proof`] | why a value cannot be better |
 //! | [`report`] | what came of each stage |
+//! | [`certificate`] | an answer that others can check |
+//! | [`verify`] | checking it |
 
 pub mod back_end;
+mod capacity;
+pub mod certificate;
+mod columns;
 pub mod deadline;
 mod driver;
+mod eject;
+mod knapsack;
+mod losses;
+mod model;
 pub mod proof;
 mod refill;
 pub mod report;
 mod room;
 mod search;
+mod simplex;
+pub mod verify;
 
 use self::back_end::BackEnd;
 use self::deadline::Budget;
@@ -102,3 +113,6 @@ pub fn solve_with(
 ) -> Result<Answer, SolveError> {
     driver::Driver::new(problem, options, starts)?.run(back_end)
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,12 +29,10 @@ pub enum Proof {
     },
 }
 
-/// A dual solution of the packing of nodes, in units of one `scale`th of a pod.
+/// A dual solution of the packing of nodes, in millionths of a pod of the stage's value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prices {
-    /// What one pod of the stage's value is worth.
-    pub scale: i64,
     /// The price of a pod, for each of the problem's sets.
     pub sets: Vec<i64>,
     /// What one pod is worth in the frozen values, in the order of the stages.

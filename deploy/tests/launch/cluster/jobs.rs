@@ -57,9 +57,9 @@ between = ["left", "right"]
 rate_gbit_s = 10
 
 [model]
-layers = 8
-hidden = 1024
-heads = 16
+layers = 48
+hidden = 6144
+heads = 48
 sequence = 1024
 vocabulary = 32000
 precision = "bf16"
@@ -272,7 +272,19 @@ fn pods_that_find_no_node_say_why_and_one_that_is_evicted_is_made_anew() {
 fn a_job_of_which_a_part_is_refused_leaves_nothing_behind() {
     Plane::run("launch-refused", &[], async |plane| {
         let plan = file(&plane.folder, "plan.json", PLAN);
-        let words = ["launch", "--kubernetes", "--plan", &plan, "--image", "none:1", "--", "true"];
+        let words = [
+            "launch",
+            "--kubernetes",
+            "--plan",
+            &plan,
+            "--image",
+            "none:1",
+            "--node-selector",
+            // No node is of this pool: kubelets of other tests are to leave its pods alone.
+            "pool=launch-refused",
+            "--",
+            "true",
+        ];
         // The server's check of one Job does not count the other one.
         let quota = json!({ "metadata": { "name": "one" }, "spec": { "hard": { "count/jobs.batch": "1" } } });
         let _: ResourceQuota = plane.create(quota).await;

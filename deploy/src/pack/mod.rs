@@ -1,0 +1,3 @@
+//! `onepath pack`: the placement of pods on nodes.
+
+pub(crate) mod bench;
