@@ -147,9 +147,9 @@ fn server(folder: &Path) -> Result<Server, String> {
     let sshd = sshd.into_iter().find(|path| path.exists()).ok_or("there is no sshd")?;
     for name in ["host", "user"] {
         let key = folder.join(name);
-        let mut make = Command::new("ssh-keygen");
-        make.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key);
-        let made = make.status().map_err(|error| format!("ssh-keygen: {error}"))?;
+        let mut keygen = Command::new("ssh-keygen");
+        keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key);
+        let made = keygen.status().map_err(|error| format!("ssh-keygen: {error}"))?;
         assert!(made.success(), "a key is made");
     }
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::run::until_ended;
+use crate::run::{folder, until_ended};
 
 const WRAPPER: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/launch/kubernetes/wrapper.sh"));
@@ -47,9 +47,15 @@ fn a_rank_that_fails_is_named_and_ends_the_others_with_its_status() {
         (7, "[ $RANK = 11 ] && exit 7; exec sleep 1000"),
         (126, "[ $RANK = 11 ] && exec /nowhere; exec sleep 1000"),
         // One that does not end when asked to: the pod ends all the same.
-        (137, "[ $RANK = 11 ] && exit 7; trap '' TERM; while :; do sleep 0.05; done"),
+        (
+            137,
+            "trap '' TERM; [ $RANK = 10 ] && touch $UP; \
+             while [ ! -e $UP ]; do sleep 0.01; done; [ $RANK = 11 ] && exit 7; \
+             while :; do sleep 0.05; done",
+        ),
     ] {
-        let child = pod(0, script).stderr(Stdio::piped()).spawn().expect("a shell");
+        let up = folder("wrapper").join("up");
+        let child = pod(0, script).env("UP", up).stderr(Stdio::piped()).spawn().expect("a shell");
         let group = Pid::from_child(&child);
         let mut child = child;
         let mut errors = BufReader::new(child.stderr.take().expect("a pipe")).lines();

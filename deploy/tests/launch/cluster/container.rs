@@ -44,20 +44,19 @@ pub(super) async fn run(client: Client, folder: PathBuf, pod: Pod, mut end: watc
         set_status(&pods, &name, "Running", started, state, spec).await;
         let group = child.id().and_then(|id| Pid::from_raw(id as i32)).expect("it runs");
         let status = tokio::select! {
-            status = child.wait() => status,
-            () = told(&mut end) => {
-                // The kubelet asks the first process of a container alone.
-                let _ = kill_process(group, Signal::TERM);
-                let grace = spec.termination_grace_period_seconds.unwrap_or(30);
-                match tokio::time::timeout(Duration::from_secs(grace as u64), child.wait()).await {
-                    Ok(status) => status,
-                    Err(_) => {
-                        let _ = kill_process_group(group, Signal::KILL);
-                        child.wait().await
-                    }
-                }
-            }
-        };
+                   status = child.wait() => status,
+                   () = told(&mut end) => {
+                       // The kubelet asks the first process of a container alone.
+                       let _ = kill_process(group, Signal::TERM);
+                       let grace = spec.termination_grace_period_seconds.unwrap_or(30);
+                       if let Ok(status) = tokio::time::timeout(Duration::from_secs(grace as u64), child.wait()).await {
+        status
+        } else {
+                               let _ = kill_process_group(group, Signal::KILL);
+                               child.wait().await
+        }
+                   }
+               };
         // As a container's processes end with its first one.
         let _ = kill_process_group(group, Signal::KILL);
         let status = status.expect("a child");

@@ -121,33 +121,13 @@ fn a_plan_is_launched_and_its_ranks_reduce_what_is_checked() {
         let emitted = command(&["plan", &inventory, "--emit", "json"]).output().expect("it starts");
         let plan = file(&plane.folder, "plan.json", &texts(&emitted).0);
         let (bench, port) = (bench.display().to_string(), free_port());
-        let mut words = vec![
-            "launch",
-            "--kubernetes",
-            "--plan",
-            &plan,
-            "--name",
-            "reduce",
-            "--image",
-            "none:1",
-            "--node-selector",
-            "pool=launch-reduce",
-            "--cpu",
-            "1",
-            "--port",
-            &port,
-        ];
+        let options = format!("--name reduce --cpu 1 --port {port}");
         let ranks =
-            ["--", &bench, "allreduce", "--max", "64K", "--transport", "tcp", "--iterations", "5"];
-        let checked = [&words[..], &["--dry-run"], &ranks].concat();
-        let (code, out, errors) = plane.onepath(&checked).await;
-        assert_eq!((code, &*errors), (Some(0), ""), "{out}");
-        assert!(
-            plane.api::<Job>().list(&ListParams::default()).await.expect("jobs").items.is_empty()
-        );
-        words.extend(ranks);
-        let (code, out, errors) = plane.onepath(&words).await;
-        assert_eq!((code, &*errors), (Some(0), ""), "{out}");
+            [&bench, "allreduce", "--max", "64K", "--transport", "tcp", "--iterations", "5"];
+        plane.launch(&plan, &format!("{options} --dry-run"), &ranks).await;
+        let jobs = plane.api::<Job>().list(&ListParams::default()).await.expect("an answer");
+        assert!(jobs.items.is_empty(), "a dry run makes nothing");
+        plane.launch(&plan, &options, &ranks).await;
         let (code, out, errors) = plane.onepath(&["status", "reduce", "--watch"]).await;
         let logs = logs(&plane.folder);
         assert_eq!((code, &*errors), (Some(0), ""), "{out}\n{logs}");
@@ -174,25 +154,7 @@ fn a_rank_that_fails_fails_the_job_and_is_named_by_its_status() {
     Plane::run("launch-failure", &nodes, async |plane| {
         let plan = file(&plane.folder, "plan.json", PLAN);
         let script = "[ $RANK = 1 ] && exit 7; exec sleep 1000";
-        let (code, _, errors) = plane
-            .onepath(&[
-                "launch",
-                "--kubernetes",
-                "--plan",
-                &plan,
-                "--image",
-                "none:1",
-                "--node-selector",
-                "pool=launch-failure",
-                "--grace",
-                "1",
-                "--",
-                "sh",
-                "-c",
-                script,
-            ])
-            .await;
-        assert_eq!((code, &*errors), (Some(0), ""));
+        plane.launch(&plan, "--grace 1", &["sh", "-c", script]).await;
         let (code, out, errors) = plane.onepath(&["status", "small", "--watch"]).await;
         assert_eq!((code, &*errors), (Some(1), ""), "{out}");
         let report = until(&plane, "small", |report| report["pods"][0]["phase"] == "Failed").await;
@@ -211,24 +173,7 @@ fn pods_that_find_no_node_say_why_and_one_that_is_evicted_is_made_anew() {
     let nodes = [("a", "x", 2), ("b", "x", 2)];
     Plane::run("launch-pending", &nodes, async |plane| {
         let plan = file(&plane.folder, "plan.json", PLAN);
-        let (code, _, errors) = plane
-            .onepath(&[
-                "launch",
-                "--kubernetes",
-                "--plan",
-                &plan,
-                "--image",
-                "none:1",
-                "--node-selector",
-                "pool=launch-pending",
-                "--grace",
-                "1",
-                "--",
-                "sleep",
-                "1000",
-            ])
-            .await;
-        assert_eq!((code, &*errors), (Some(0), ""));
+        plane.launch(&plan, "--grace 1", &["sleep", "1000"]).await;
         // Two pods have room, the third one has not.
         let so = |report: &Value| {
             let rows = report["pods"].as_array().expect("rows");

@@ -102,6 +102,18 @@ impl Plane {
         self.api().create(&PostParams::default(), &object(value)).await.expect("it is made")
     }
 
+    /// Starts a job on the nodes of this test; it has to succeed.
+    pub(super) async fn launch(&self, plan: &str, options: &str, ranks: &[&str]) {
+        let pool = format!("pool={}", self.namespace);
+        let mut words = vec!["launch", "--kubernetes", "--plan", plan, "--image", "none:1"];
+        words.extend(["--node-selector", &pool]);
+        words.extend(options.split_whitespace());
+        words.push("--");
+        words.extend(ranks);
+        let (code, out, errors) = self.onepath(&words).await;
+        assert_eq!((code, &*errors), (Some(0), ""), "{out}");
+    }
+
     /// Runs the command with this namespace; exit code, standard output and error.
     pub(super) async fn onepath(&self, words: &[&str]) -> (Option<i32>, String, String) {
         let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
