@@ -15,8 +15,8 @@
 //! | `status` | what the ranks and pods of a job in a cluster do |
 //! | `connect` | reaching a Kubernetes cluster |
 //!
-//! Exit codes: 0 all is well, 1 a failure or wrong input, 2 a wrong command line; of `launch` that of the
-//! rank that failed.
+//! Exit codes: 0 all is well, 1 a failure or wrong input, 2 a wrong command line; of `launch` that
+//! of the rank that failed.
 
 mod arguments;
 mod connect;

@@ -36,7 +36,8 @@ pub(crate) struct LaunchArguments {
     #[arg(long, conflicts_with = "kubernetes")]
     pub(super) no_prefix: bool,
     /// Program and options that connect to a host, for --hostfile
-    #[arg(long, value_name = "PROGRAM", default_value = "ssh", conflicts_with_all = ["local", "kubernetes"])]
+    #[arg(long, value_name = "PROGRAM", default_value = "ssh",
+          conflicts_with_all = ["local", "kubernetes"])]
     pub(super) ssh: String,
     /// Folder of the ranks [default: this one, or the image's]
     #[arg(long, value_name = "DIR", conflicts_with = "local")]
@@ -111,7 +112,8 @@ pub(super) struct KubernetesArguments {
           value_parser = value_parser!(u32).range(1..=i64::from(MAX_RANKS)))]
     pub(super) ranks_per_pod: Option<u32>,
     /// Resource that a rank takes one of, or none
-    #[arg(long, value_name = "NAME", default_value = "nvidia.com/gpu", conflicts_with_all = ["local", "hostfile"])]
+    #[arg(long, value_name = "NAME", default_value = "nvidia.com/gpu",
+          conflicts_with_all = ["local", "hostfile"])]
     pub(super) gpu_resource: String,
     /// Node label whose value must be the stage's GPU as the plan calls it
     #[arg(long, value_name = "LABEL", conflicts_with_all = ["local", "hostfile"])]

@@ -1,5 +1,5 @@
-//! The variables that tell a rank its place, as `onepath_collectives::bootstrap` and torch's `env://`
-//! read them.
+//! The variables that tell a rank its place, as `onepath_collectives::bootstrap` and torch's
+//! `env://` read them.
 
 use super::arguments::Variable;
 

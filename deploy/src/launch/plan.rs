@@ -60,7 +60,10 @@ pub(crate) enum PlanFileError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// No plan.
-    #[error("{}: {problem}: what 'onepath plan --emit json' writes would be right", .path.display())]
+    #[error(
+        "{}: {problem}: what 'onepath plan --emit json' writes would be right",
+        .path.display()
+    )]
     Json {
         /// The file.
         path: PathBuf,

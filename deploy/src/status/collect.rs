@@ -18,8 +18,8 @@ const MAX_EVENTS: u32 = 5_000;
 pub(crate) enum CollectError {
     /// There is no such job.
     #[error(
-        "namespace {namespace} has no Job with the label onepath.io/job={job}: the name of a job that \
-         'onepath launch --kubernetes' made would be right"
+        "namespace {namespace} has no Job with the label onepath.io/job={job}: the name of a job \
+         that 'onepath launch --kubernetes' made would be right"
     )]
     NoJob {
         /// The name.

@@ -84,46 +84,16 @@ fn a_plan_becomes_a_secret_a_service_and_an_indexed_job_for_each_stage() {
     }
 }
 
+const OPTIONS: &str = "\
+    --name other --scheduler onepath --gate --priority-class high --stage-rule at- \
+    most:1:kubernetes.io/hostname --ranks-per-pod 1 --gpu-resource amd.com/gpu --gpu- \
+    label gpu.product --node-selector pool=a --cpu 500m --memory 1Gi --resource \
+    rdma/hca=1 --shm 2Gi --host-network --restarts 2 --port 1234 --grace 7 --workdir /w \
+    --env COLOUR=red";
+
 #[test]
 fn each_option_stands_where_kubernetes_looks_for_it() {
-    let options = [
-        "--name",
-        "other",
-        "--scheduler",
-        "onepath",
-        "--gate",
-        "--priority-class",
-        "high",
-        "--stage-rule",
-        "at-most:1:kubernetes.io/hostname",
-        "--ranks-per-pod",
-        "1",
-        "--gpu-resource",
-        "amd.com/gpu",
-        "--gpu-label",
-        "gpu.product",
-        "--node-selector",
-        "pool=a",
-        "--cpu",
-        "500m",
-        "--memory",
-        "1Gi",
-        "--resource",
-        "rdma/hca=1",
-        "--shm",
-        "2Gi",
-        "--host-network",
-        "--restarts",
-        "2",
-        "--port",
-        "1234",
-        "--grace",
-        "7",
-        "--workdir",
-        "/w",
-        "--env",
-        "COLOUR=red",
-    ];
+    let options: Vec<&str> = OPTIONS.split_whitespace().collect();
     let all = documents("emit-options", &options);
     let job = &all[2];
     typed::<Job>(job);

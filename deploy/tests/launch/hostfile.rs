@@ -10,8 +10,8 @@ use rustix::process::Signal;
 
 use crate::run::{PLAN, Started, file, folder, launch, pids, texts, until, until_ended};
 
-/// Called as ssh is: notes its arguments and runs the command here, in a session of its own, since what
-/// kills an ssh does not reach its other end.
+/// Called as ssh is: notes its arguments and runs the command here, in a session of its own, since
+/// what kills an ssh does not reach its other end.
 fn stand_in(folder: &Path) -> String {
     let log = folder.join("called");
     let text = format!("#!/bin/sh\necho \"$@\" >>'{}'\nsetsid -w sh -c \"$2\"\n", log.display());

@@ -8,8 +8,8 @@
 //! | `report` | which rank is to blame |
 //! | `warden` | a process that cleans up after a launcher that was killed |
 //!
-//! The first failure ends all: SIGTERM to the process group of each rank, SIGKILL after the grace time.
-//! So does a signal; a second one does not wait.
+//! The first failure ends all: SIGTERM to the process group of each rank, SIGKILL after the grace
+//! time. So does a signal; a second one does not wait.
 
 mod child;
 mod output;

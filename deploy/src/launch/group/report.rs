@@ -28,8 +28,8 @@ pub(super) fn failed(ended: &Ended) -> bool {
     !ended.asked && !ended.status.success()
 }
 
-/// The run's ending, from its ranks'. Of several that failed at once, those that a signal ended come
-/// first: the others failed because of them. Then the order in which they ended counts.
+/// The run's ending, from its ranks'. Of several that failed at once, those that a signal ended
+/// come first: the others failed because of them. Then the order in which they ended counts.
 pub(super) fn ending(ended: &[Ended]) -> Ending {
     let culprits = || ended.iter().filter(|rank| failed(rank));
     let killed = culprits().find(|rank| rank.status.signal().is_some());

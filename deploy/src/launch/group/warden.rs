@@ -35,7 +35,8 @@ impl Warden {
     /// Starts one that removes `folder` in the end.
     pub(in super::super) fn start(folder: &Path) -> Result<Self, WardenError> {
         let program = std::env::current_exe().map_err(WardenError::Start)?;
-        // A program that was replaced while it runs (by a new build) is still there under this name.
+        // A program that was replaced while it runs (by a new build) is still there under this
+        // name.
         let program = if program.exists() { program } else { PathBuf::from("/proc/self/exe") };
         let mut child = Command::new(program)
             .arg(COMMAND)

@@ -1,7 +1,7 @@
 //! Making the objects of a job in a cluster, all or none.
 //!
-//! The server first checks all of them, and a pod of each Job, without making any. When one is refused all the same, those that
-//! were made are taken away.
+//! The server first checks all of them, and a pod of each Job, without making any. When one is
+//! refused all the same, those that were made are taken away.
 
 use std::fmt::{Debug, Write};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The objects of a job: a Secret, a headless Service, one Indexed Job for each stage.
 //!
-//! A pod is a node's share of a stage: one container whose shell (`wrapper.sh`) starts the ranks, since
-//! ranks of one node share its GPUs and its memory, which separate pods would keep apart.
+//! A pod is a node's share of a stage: one container whose shell (`wrapper.sh`) starts the ranks,
+//! since ranks of one node share its GPUs and its memory, which separate pods would keep apart.
 
 use serde_json::{Map, Value, json};
 
@@ -15,8 +15,8 @@ const WRAPPER: &str = include_str!("wrapper.sh");
 /// Where a pod finds the secret.
 const SECRET_FOLDER: &str = "/var/run/onepath";
 
-/// Whom the secret's file belongs to besides root: a container that runs as nobody in particular reads
-/// it as a member of this group.
+/// Whom the secret's file belongs to besides root: a container that runs as nobody in particular
+/// reads it as a member of this group.
 const GROUP: u32 = 10_001;
 
 /// What a pod gets on top of the grace time to end by itself.
@@ -94,7 +94,10 @@ fn job(spec: &JobSpec<'_>, part: &Part) -> Value {
             "podReplacementPolicy": "Failed",
             // Pods that a scheduler evicts or a node loses are made anew, however often.
             "podFailurePolicy": { "rules": [
-                { "action": "Ignore", "onPodConditions": [{ "type": "DisruptionTarget", "status": "True" }] },
+                {
+                    "action": "Ignore",
+                    "onPodConditions": [{ "type": "DisruptionTarget", "status": "True" }],
+                },
             ] },
             "template": template(spec, part),
         },

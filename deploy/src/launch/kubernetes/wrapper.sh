@@ -1,5 +1,6 @@
-# Starts the ranks of this pod, and ends all when one fails or the pod is to end. The pod's exit status is
-# that of a rank that failed. Kubernetes sets JOB_COMPLETION_INDEX, the pod's template the rest.
+# Starts the ranks of this pod, and ends all when one fails or the pod is to end. The pod's exit
+# status is that of a rank that failed. Kubernetes sets JOB_COMPLETION_INDEX, the pod's template the
+# rest.
 before=$((JOB_COMPLETION_INDEX * ONEPATH_RANKS_PER_POD))
 first=$((ONEPATH_STAGE_FIRST_RANK + before))
 LOCAL_WORLD_SIZE=$((ONEPATH_STAGE_RANKS - before))
@@ -23,7 +24,9 @@ rank() {
     done
     [ -z "$over" ] && [ "$status" -ne 0 ] || exit 0
     echo "onepath: rank $RANK exited with status $status" >&2
-    [ ! -w /dev/termination-log ] || echo "rank $RANK exited with status $status" >>/dev/termination-log
+    if [ -w /dev/termination-log ]; then
+        echo "rank $RANK exited with status $status" >>/dev/termination-log
+    fi
     # This shell ends when it is asked to, like the others. Below, 127 has another meaning.
     [ "$status" -ne 127 ] || status=126
     trap 'exit "$status"' TERM
@@ -65,8 +68,8 @@ done
 for process in $ranks; do
     wait "$process" 2>/dev/null
     status=$?
-    # Above 128 it may be a signal to this shell that ended the wait. The next one says 127 of a rank that
-    # was waited for, or in some shells the same again.
+    # Above 128 it may be a signal to this shell that ended the wait. The next one says 127 of a
+    # rank that was waited for, or in some shells the same again.
     while [ "$status" -gt 128 ]; do
         wait "$process" 2>/dev/null
         again=$?

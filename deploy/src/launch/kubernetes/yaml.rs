@@ -90,7 +90,8 @@ fn inline(text: &mut String, value: &Value, depth: usize) {
             }
         }
         Value::String(string) => writeln!(text, "{}", scalar(string)).expect("a string takes all"),
-        // Of lists and objects only empty ones come here, and lists in lists, which JSON's form suits.
+        // Of lists and objects only empty ones come here, and lists in lists, which JSON's form
+        // suits.
         other => writeln!(text, "{other}").expect("a string takes all"),
     }
 }
@@ -139,8 +140,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back_by_a_yaml_reader() {
         let value = json!({
-            "words": ["a", "true", "No", "1", "1e3", "0x1", "2020-01-01", "", " ", "~", "a: b", "#c"],
-            "lines": ["a\nb\n", "a\n\n  b\n", " a\n", "a\n\n", "a\nb", "\u{85}\u{2028}\u{7f}é😀\t\n"],
+            "words": ["a", "true", "No", "1", "1e3", "0x1", "2020-01-01"],
+            "marks": ["", " ", "~", "a: b", "#c"],
+            "lines": ["a\nb\n", "a\n\n  b\n", " a\n", "a\n\n", "a\nb"],
+            "odd": ["\u{85}\u{2028}\u{7f}é😀\t\n"],
             "numbers": [0, -1, 1.5, 288],
             "empty": [[], {}],
             "key: odd": { "x.io/y": { "deep": [{ "a": [{ "b": 1 }], "c": "d" }, [1, "2"]] } },

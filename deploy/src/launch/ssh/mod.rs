@@ -1,8 +1,8 @@
 //! Ranks of other hosts: one connection each, by ssh or a program that is called as ssh is.
 //!
 //! The other host needs a POSIX shell (`remote.sh`). The connection is the rank: its output is the
-//! rank's, its status too, and when its input ends, the rank is ended. So it also is when this launcher
-//! is killed or the network breaks. The secret goes over the input.
+//! rank's, its status too, and when its input ends, the rank is ended. So it also is when this
+//! launcher is killed or the network breaks. The secret goes over the input.
 
 mod hostfile;
 

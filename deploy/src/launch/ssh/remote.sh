@@ -1,6 +1,6 @@
 # One rank on this host, started over a connection: as long as standard input is open it is to run.
-# Before this stand: job rank grace workdir, the rank's variables (exported), and its command as "$@".
-# The first line of standard input is the job's secret, which is on no command line.
+# Before this stand: job rank grace workdir, the rank's variables (exported), and its command as
+# "$@". The first line of standard input is the job's secret, which is on no command line.
 umask 077
 folder=${XDG_RUNTIME_DIR:-}
 [ -d "$folder" ] && [ -w "$folder" ] || folder=${TMPDIR:-/tmp}

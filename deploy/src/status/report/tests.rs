@@ -19,7 +19,8 @@ fn job(conditions: &Value) -> Job {
 
 fn pod(name: &str, place: u32, made: u32, status: &Value) -> Pod {
     let value = json!({
-        "metadata": { "name": name, "uid": name, "creationTimestamp": format!("2026-01-01T00:00:{made:02}Z"),
+        "metadata": { "name": name, "uid": name,
+            "creationTimestamp": format!("2026-01-01T00:00:{made:02}Z"),
             "labels": { "batch.kubernetes.io/job-completion-index": place.to_string() },
             "ownerReferences": [
                 { "apiVersion": "batch/v1", "kind": "Job", "name": "j-s0", "uid": "J" }] },

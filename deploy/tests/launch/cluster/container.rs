@@ -1,12 +1,13 @@
 //! One container as processes of this machine.
 //!
 //! The command runs here and not in its image. What a container would find elsewhere is said by
-//! variables, which are overridden: `MASTER_ADDR` is 127.0.0.1, since names of a headless service are in
-//! the DNS of a cluster alone, and paths below a mounted volume lead to a folder of the test.
+//! variables, which are overridden: `MASTER_ADDR` is 127.0.0.1, since names of a headless service
+//! are in the DNS of a cluster alone, and paths below a mounted volume lead to a folder of the
+//! test.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -19,8 +20,9 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Client};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// The file with what a container writes, in the folder of its pod.
 pub(super) const LOG: &str = "log";
@@ -44,19 +46,9 @@ pub(super) async fn run(client: Client, folder: PathBuf, pod: Pod, mut end: watc
         set_status(&pods, &name, "Running", started, state, spec).await;
         let group = child.id().and_then(|id| Pid::from_raw(id as i32)).expect("it runs");
         let status = tokio::select! {
-                   status = child.wait() => status,
-                   () = told(&mut end) => {
-                       // The kubelet asks the first process of a container alone.
-                       let _ = kill_process(group, Signal::TERM);
-                       let grace = spec.termination_grace_period_seconds.unwrap_or(30);
-                       if let Ok(status) = tokio::time::timeout(Duration::from_secs(grace as u64), child.wait()).await {
-        status
-        } else {
-                               let _ = kill_process_group(group, Signal::KILL);
-                               child.wait().await
-        }
-                   }
-               };
+            status = child.wait() => status,
+            () = told(&mut end) => asked_to_end(&mut child, group, spec).await,
+        };
         // As a container's processes end with its first one.
         let _ = kill_process_group(group, Signal::KILL);
         let status = status.expect("a child");
@@ -67,6 +59,18 @@ pub(super) async fn run(client: Client, folder: PathBuf, pod: Pod, mut end: watc
     told(&mut end).await;
     // The test may have taken it away itself.
     let _ = pods.delete(&name, &DeleteParams::default().grace_period(0)).await;
+}
+
+/// Asks a container to end, and after its grace period makes it.
+async fn asked_to_end(child: &mut Child, group: Pid, spec: &PodSpec) -> io::Result<ExitStatus> {
+    // The kubelet asks the first process of a container alone.
+    let _ = kill_process(group, Signal::TERM);
+    let grace = spec.termination_grace_period_seconds.unwrap_or(30).max(0) as u64;
+    if let Ok(status) = timeout(Duration::from_secs(grace), child.wait()).await {
+        return status;
+    }
+    let _ = kill_process_group(group, Signal::KILL);
+    child.wait().await
 }
 
 /// Until the pod is to end.

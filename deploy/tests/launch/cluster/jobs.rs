@@ -231,7 +231,8 @@ fn a_job_of_which_a_part_is_refused_leaves_nothing_behind() {
             "true",
         ];
         // The server's check of one Job does not count the other one.
-        let quota = json!({ "metadata": { "name": "one" }, "spec": { "hard": { "count/jobs.batch": "1" } } });
+        let hard = json!({ "count/jobs.batch": "1" });
+        let quota = json!({ "metadata": { "name": "one" }, "spec": { "hard": hard } });
         let _: ResourceQuota = plane.create(quota).await;
         let ready = async || {
             let quota = plane.api::<ResourceQuota>().get("one").await.expect("ours");

@@ -30,8 +30,8 @@ pub(super) fn object<K: DeserializeOwned>(value: Value) -> K {
 }
 
 impl Plane {
-    /// Runs a test on a control plane, or says why not. Nodes have the test's name before theirs, so that
-    /// tests do not take each other's.
+    /// Runs a test on a control plane, or says why not. Nodes have the test's name before theirs,
+    /// so that tests do not take each other's.
     pub(super) fn run<F>(test: &str, nodes: &[NodeSpec<'_>], body: impl FnOnce(Self) -> F)
     where
         F: Future<Output = Self>,
