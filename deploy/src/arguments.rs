@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::launch::LaunchArguments;
-use crate::pack::bench::BenchArguments;
+use crate::pack::arguments::PackCommand;
 use crate::status::StatusArguments;
 
 /// Plans training jobs on clusters of clusters, and starts them.
@@ -33,22 +33,8 @@ pub(crate) enum Task {
     },
     /// Shows what the ranks and pods of a job in a Kubernetes cluster do
     Status(StatusArguments),
-    /// Places pods on nodes
-    Pack(PackCommand),
-}
-
-/// What `pack` does.
-#[derive(Debug, Args)]
-pub(crate) struct PackCommand {
-    #[command(subcommand)]
-    pub(crate) task: PackTask,
-}
-
-/// Tasks of `pack`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PackTask {
-    /// Measures back ends on instances made from seeds
-    Bench(BenchArguments),
+    /// Places pods on nodes, by priority, gangs all or none
+    Pack(Box<PackCommand>),
 }
 
 /// In which form a table is printed.

@@ -39,7 +39,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use arguments::{Arguments, PackTask, PlanArguments, PlanTask, Task};
+use arguments::{Arguments, PlanArguments, PlanTask, Task};
+use pack::arguments::PackTask;
 
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
@@ -59,10 +60,14 @@ fn main() -> ExitCode {
             }
             None => make_plan(&command.plan),
         },
-        Task::Pack(command) => match command.task {
-            PackTask::Bench(arguments) => {
-                pack::bench::run_bench(&arguments).map_err(|error| error.to_string())
+        Task::Pack(command) => match &command.task {
+            Some(PackTask::Bench(arguments)) => {
+                pack::bench::run_bench(arguments).map_err(|error| error.to_string())
             }
+            Some(PackTask::Verify(arguments)) => {
+                pack::verify::run(arguments).map_err(|error| error.to_string())
+            }
+            None => pack::place::run(&command.pack).map_err(|error| error.to_string()),
         },
         Task::Detect(arguments) => detect::run(&arguments).map_err(|error| error.to_string()),
         Task::Launch(arguments) => return ended(launch::run(&arguments)),

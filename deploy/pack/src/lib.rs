@@ -13,11 +13,13 @@
 //! | [`placement`] | a node, or none, for each pod |
 //! | [`score`] | what a placement is worth, and the order of objectives |
 //! | [`kubernetes`] | nodes and pods of Kubernetes as a problem |
+//! | [`report`] | what came of it, beside what the default scheduler would do |
 //! | [`check`] | independent of every solver: is a placement allowed, and what is it worth |
 //! | [`solve`] | stage by stage: the best placement within a budget, and its proof |
 //! | [`default_scheduler`] | what kube-scheduler's default profile does |
 //! | [`instances`] | problems made from a seed |
 //! | [`cpsat`] | OR-Tools CP-SAT as a back end |
+//! | `random` | numbers that follow from a seed |
 //! | [`bench`] | measuring back ends on instances |
 
 pub mod bench;
@@ -29,5 +31,6 @@ pub mod kubernetes;
 pub mod placement;
 pub mod problem;
 mod random;
+pub mod report;
 pub mod score;
 pub mod solve;

@@ -6,6 +6,7 @@
 //! | `evaluate` | predictions of plans of others; Sailor's files |
 //! | `launchers` | hostfile, rankfile and torchrun's script name the same ranks |
 //! | `megatron` | the layout of the pipeline has every layer once; communicators' networks |
+//! | `pack` | the placement of pods of files, its forms, and what is wrong |
 //! | `pack_bench` | instances are the same each time; counts add up; a missing library is named |
 //! | `plans` | explanation, JSON, CSV, picture; clusters and groups; Slurm and Kubernetes; time |
 //! | `detect` | a made-up node comes out as an entry that an inventory takes |
@@ -15,6 +16,7 @@ mod detect;
 mod evaluate;
 mod launchers;
 mod megatron;
+mod pack;
 mod pack_bench;
 mod plans;
 mod run;

@@ -73,22 +73,22 @@ struct Environment {
     pointer: NonNull<c_void>,
 }
 
-// SAFETY: an environment is only shared for `stop`, and SolveCpStopSearch takes a lock of the library
-// and sets a flag under it, for which it was made: another thread must call it, since the solving one
-// is busy.
+// SAFETY: an environment is only shared for `stop`, and SolveCpStopSearch takes a lock of the
+// library and sets a flag under it, for which it was made: another thread must call it, since the
+// solving one is busy.
 unsafe impl Sync for Environment {}
 
 impl Library {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE;
-        // SAFETY: loading runs the library's initialisers. Whoever names a file by option, environment
-        // or Python installation trusts it as they trust this program's own libraries; those of
-        // OR-Tools set up tables and have no demands on the caller.
+        // SAFETY: loading runs the library's initialisers. Whoever names a file by option,
+        // environment or Python installation trusts it as they trust this program's own libraries;
+        // those of OR-Tools set up tables and have no demands on the caller.
         let loaded = unsafe { Loaded::open(Some(path), flags) };
         let loaded = loaded.map_err(|source| OpenError::Load { path: path.to_owned(), source })?;
         let missing = |symbol, source| OpenError::Symbol { path: path.to_owned(), symbol, source };
-        // SAFETY: the types are those of cp_solver_c.h, which has had these four calls unchanged since
-        // 9.7. RTLD_NODELETE keeps what they point to mapped when `loaded` is dropped.
+        // SAFETY: the types are those of cp_solver_c.h, which has had these four calls unchanged
+        // since 9.7. RTLD_NODELETE keeps what they point to mapped when `loaded` is dropped.
         unsafe {
             let new_env = "SolveCpNewEnv";
             let new_env =
@@ -105,9 +105,9 @@ impl Library {
         }
     }
 
-    /// Solves on the calling thread; `enough` is asked by another one, from time to time, whether to
-    /// end. All three are messages of protocol buffers: model, parameters and response. None when one
-    /// of them is larger than the library's lengths can say.
+    /// Solves on the calling thread; `enough` is asked by another one, from time to time, whether
+    /// to end. All three are messages of protocol buffers: model, parameters and response. None
+    /// when one of them is larger than the library's lengths can say.
     pub(super) fn solve(
         self,
         model: &[u8],
@@ -176,8 +176,8 @@ impl Environment {
 
 impl Drop for Environment {
     fn drop(&mut self) {
-        // SAFETY: made by SolveCpNewEnv, destroyed once; the solving call has returned and the thread
-        // that stops it was joined, since both only borrow.
+        // SAFETY: made by SolveCpNewEnv, destroyed once; the solving call has returned and the
+        // thread that stops it was joined, since both only borrow.
         unsafe { (self.library.destroy_env)(self.pointer.as_ptr()) }
     }
 }

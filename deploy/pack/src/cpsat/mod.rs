@@ -42,7 +42,8 @@ pub struct CpSat {
 }
 
 impl CpSat {
-    /// Loads the library: that which is named, or that of [`locate::VARIABLE`] or the Python package.
+    /// Loads the library: that which is named, or that of [`locate::VARIABLE`] or the Python
+    /// package.
     pub fn open(named: Option<&Path>) -> Result<Self, OpenError> {
         let library = Library::open(&locate::locate(named)?)?;
         Ok(Self { library })

@@ -1,7 +1,7 @@
 //! The parts of `cp_model.proto` and `sat_parameters.proto` of OR-Tools that are used here.
 //!
-//! Names and numbers are those of OR-Tools 9.15; unknown fields are passed over, and numbers of fields
-//! are never given to others.
+//! Names and numbers are those of OR-Tools 9.15; unknown fields are passed over, and numbers of
+//! fields are never given to others.
 
 /// `CpModelProto`.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -19,7 +19,7 @@ pub(super) fn problem(
 ) -> Result<(Problem, Mapping), SnapshotError> {
     let mut survey = Survey::new(snapshot, options);
     apart::demote(&mut survey);
-    let groups = gangs::find(&mut survey);
+    let groups = gangs::find(&mut survey, options.plan.as_ref());
     let rooms = Rooms::new(&survey)?;
     let in_gangs = groups.iter().flat_map(|group| &group.pods).copied().collect();
     rooms.freeze(&mut survey, &in_gangs);

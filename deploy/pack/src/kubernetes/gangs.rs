@@ -1,12 +1,13 @@
 //! Which pods are one gang, and the rules of its parts.
 //!
-//! A gang is named by `onepath.io/gang`, or in the words of others: the pod group of the coscheduling
-//! plugin or of Volcano (its `minMember`), or of Kueue (its total count).
+//! A gang is named by `onepath.io/gang`, or in the words of others: the pod group of the
+//! coscheduling plugin or of Volcano (its `minMember`), or of Kueue (its total count).
 
 use std::collections::BTreeMap;
 
 use super::marks;
 use super::objects::{Metadata, Pod};
+use super::plan::PlanRules;
 use super::reason::{Held, Left};
 use super::snapshot::Snapshot;
 use super::survey::{Role, Survey};
@@ -62,12 +63,100 @@ struct Mark {
     part: Option<(String, RuleOf)>,
 }
 
+/// Reads marks of pods.
+#[derive(Clone, Copy)]
+struct Marks<'a> {
+    snapshot: &'a Snapshot,
+    plan: Option<&'a PlanRules>,
+    /// How the plan's stages lie.
+    rule: Option<&'a RuleOf>,
+}
+
+impl<'a> Marks<'a> {
+    /// The plan, if a pod is a worker of its job.
+    fn plan(self, metadata: &Metadata) -> Option<&'a PlanRules> {
+        self.plan.filter(|plan| plan.is_worker(metadata))
+    }
+
+    /// The name of a pod's gang.
+    fn name(self, metadata: &'a Metadata) -> Option<&'a str> {
+        let theirs = || COSCHEDULING.iter().find_map(|key| metadata.mark(key));
+        let ours = metadata.mark(marks::GANG).or_else(theirs);
+        let others = ours.or_else(|| metadata.mark(VOLCANO)).or_else(|| metadata.mark(KUEUE));
+        others.or_else(|| self.plan(metadata).map(|plan| plan.job.as_str()))
+    }
+
+    /// What all its pods say; the field that is wrong where they say different things or nonsense.
+    fn agreed(self, survey: &Survey<'_>, members: &[usize]) -> Result<Mark, Wrong> {
+        let mut all = Mark::default();
+        let pod = |index: usize| &survey.snapshot.pods[index];
+        for &index in members {
+            let own = self.of(pod(index))?;
+            agree(&mut all.minimum, own.minimum, marks::GANG_MINIMUM)?;
+            agree(&mut all.size, own.size, marks::GANG_SIZE)?;
+        }
+        if let (Some(minimum), Some(size)) = (all.minimum, all.size)
+            && minimum > size
+        {
+            let problem = format!("is {minimum}, above the gang's size {size}");
+            return Err((marks::GANG_MINIMUM.to_owned(), problem));
+        }
+        let live = members.iter().filter(|index| survey.roles[**index] != Role::Gone);
+        let mut priorities: Vec<i64> = live.map(|index| survey.priorities[*index]).collect();
+        priorities.sort_unstable();
+        priorities.dedup();
+        match priorities[..] {
+            [low, .., high] => {
+                let problem = format!("pods of one gang have {low} and {high}: one would be right");
+                Err(("priority".to_owned(), problem))
+            }
+            _ => Ok(all),
+        }
+    }
+
+    /// What a pod says of its gang.
+    fn of(self, pod: &Pod) -> Result<Mark, Wrong> {
+        let metadata = &pod.metadata;
+        let plan = self.plan(metadata);
+        let part = match (metadata.mark(marks::PART), metadata.mark(marks::PART_RULE), plan) {
+            (None, None, None) => None,
+            (None, None, Some(plan)) => {
+                let part = plan.part(pod)?;
+                self.rule.map(|rule| (part, rule.clone()))
+            }
+            (Some(part), Some(text), _) => Some((super::one_line(part), rule(text)?)),
+            (Some(_), None, _) => return Err(missing(marks::PART_RULE, marks::PART)),
+            (None, Some(_), _) => return Err(missing(marks::PART, marks::PART_RULE)),
+        };
+        let size = match number(metadata, marks::GANG_SIZE)? {
+            None => number(metadata, KUEUE_SIZE)?.or_else(|| plan.map(|plan| plan.pods(pod))),
+            size => size,
+        };
+        let minimum = number(metadata, marks::GANG_MINIMUM)?.or_else(|| self.group(metadata));
+        Ok(Mark { minimum, size, part })
+    }
+
+    /// The least size that another scheduler's group gives.
+    fn group(self, metadata: &Metadata) -> Option<u32> {
+        if metadata.mark(marks::GANG).is_some() {
+            return None;
+        }
+        let name = self.name(metadata)?;
+        let of_name = |group: &&super::objects::PodGroup| {
+            group.metadata.name == name && group.metadata.namespace() == metadata.namespace()
+        };
+        self.snapshot.groups.iter().find(of_name).map(|group| group.spec.min_member.max(1))
+    }
+}
+
 /// The gangs; pods of those that cannot be decided on are left, or stay.
-pub(super) fn find(survey: &mut Survey<'_>) -> Vec<Group> {
+pub(super) fn find(survey: &mut Survey<'_>, plan: Option<&PlanRules>) -> Vec<Group> {
+    let rule = stage_rule(survey, plan);
+    let marks = Marks { snapshot: survey.snapshot, plan, rule: rule.as_ref() };
     let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for index in 0..survey.roles.len() {
         let pod = &survey.snapshot.pods[index];
-        match name(&pod.metadata) {
+        match marks.name(&pod.metadata) {
             Some(name) => {
                 let gang = format!("{}/{}", pod.metadata.namespace(), super::one_line(name));
                 members.entry(gang).or_default().push(index);
@@ -75,14 +164,24 @@ pub(super) fn find(survey: &mut Survey<'_>) -> Vec<Group> {
             None => check_lone(survey, index),
         }
     }
-    members.into_iter().filter_map(|(name, pods)| gang(survey, name, &pods)).collect()
+    members.into_iter().filter_map(|(name, pods)| gang(survey, marks, name, &pods)).collect()
 }
 
-/// The name of a pod's gang.
-fn name(metadata: &Metadata) -> Option<&str> {
-    let theirs = || COSCHEDULING.iter().find_map(|key| metadata.mark(key));
-    let ours = metadata.mark(marks::GANG).or_else(theirs);
-    ours.or_else(|| metadata.mark(VOLCANO)).or_else(|| metadata.mark(KUEUE))
+/// How the plan's stages lie, as its first worker pod asks for room.
+fn stage_rule(survey: &mut Survey<'_>, plan: Option<&PlanRules>) -> Option<RuleOf> {
+    let plan = plan?;
+    let mut workers = survey.snapshot.pods.iter().filter(|pod| plan.is_worker(&pod.metadata));
+    let job = super::one_line(&plan.job);
+    let Some(worker) = workers.next() else {
+        survey.notes.push(format!("no pod has the label {}: {job}", marks::JOB));
+        return None;
+    };
+    let rule = plan.rule(survey.snapshot, worker);
+    survey.notes.push(match &rule {
+        Some(rule) => format!("each stage of {job} lies within one {}", rule.label()),
+        None => format!("no label of nodes has room for a stage of {job}: stages may be scattered"),
+    });
+    rule
 }
 
 /// Without a gang there are no parts.
@@ -107,8 +206,13 @@ fn refuse(survey: &mut Survey<'_>, pods: &[usize], (field, problem): &Wrong) {
     }
 }
 
-fn gang(survey: &mut Survey<'_>, name: String, members: &[usize]) -> Option<Group> {
-    let mark = match agreed(survey, members) {
+fn gang(
+    survey: &mut Survey<'_>,
+    marks: Marks<'_>,
+    name: String,
+    members: &[usize],
+) -> Option<Group> {
+    let mark = match marks.agreed(survey, members) {
         Ok(mark) => mark,
         Err(wrong) => {
             refuse(survey, members, &wrong);
@@ -130,36 +234,8 @@ fn gang(survey: &mut Survey<'_>, name: String, members: &[usize]) -> Option<Grou
         survey.notes.push(format!("gang {name} runs in part: {running} of {wanted} pods"));
         minimum = running;
     }
-    let parts = parts(survey, &name, &pods);
+    let parts = parts(survey, marks, &name, &pods);
     Some(Group { name, minimum, pods, parts })
-}
-
-/// What all its pods say; the field that is wrong where they say different things or nonsense.
-fn agreed(survey: &Survey<'_>, members: &[usize]) -> Result<Mark, Wrong> {
-    let mut all = Mark::default();
-    let pod = |index: usize| &survey.snapshot.pods[index];
-    for &index in members {
-        let own = mark(survey.snapshot, pod(index))?;
-        agree(&mut all.minimum, own.minimum, marks::GANG_MINIMUM)?;
-        agree(&mut all.size, own.size, marks::GANG_SIZE)?;
-    }
-    if let (Some(minimum), Some(size)) = (all.minimum, all.size)
-        && minimum > size
-    {
-        let problem = format!("is {minimum}, above the gang's size {size}");
-        return Err((marks::GANG_MINIMUM.to_owned(), problem));
-    }
-    let live = members.iter().filter(|index| survey.roles[**index] != Role::Gone);
-    let mut priorities: Vec<i64> = live.map(|index| survey.priorities[*index]).collect();
-    priorities.sort_unstable();
-    priorities.dedup();
-    match priorities[..] {
-        [low, .., high] => {
-            let problem = format!("pods of one gang have {low} and {high}: one would be right");
-            Err(("priority".to_owned(), problem))
-        }
-        _ => Ok(all),
-    }
 }
 
 fn agree(all: &mut Option<u32>, own: Option<u32>, key: &str) -> Result<(), Wrong> {
@@ -173,28 +249,6 @@ fn agree(all: &mut Option<u32>, own: Option<u32>, key: &str) -> Result<(), Wrong
             Ok(())
         }
     }
-}
-
-/// What a pod says of its gang.
-fn mark(snapshot: &Snapshot, pod: &Pod) -> Result<Mark, Wrong> {
-    let metadata = &pod.metadata;
-    let group = name(metadata).filter(|_| metadata.mark(marks::GANG).is_none()).and_then(|name| {
-        let of_name = |group: &&super::objects::PodGroup| {
-            group.metadata.name == name && group.metadata.namespace() == metadata.namespace()
-        };
-        snapshot.groups.iter().find(of_name).map(|group| group.spec.min_member.max(1))
-    });
-    let part = match (metadata.mark(marks::PART), metadata.mark(marks::PART_RULE)) {
-        (None, None) => None,
-        (Some(part), Some(text)) => Some((super::one_line(part), rule(text)?)),
-        (Some(_), None) => return Err(missing(marks::PART_RULE, marks::PART)),
-        (None, Some(_)) => return Err(missing(marks::PART, marks::PART_RULE)),
-    };
-    let size = match number(metadata, marks::GANG_SIZE)? {
-        None => number(metadata, KUEUE_SIZE)?,
-        size => size,
-    };
-    Ok(Mark { minimum: number(metadata, marks::GANG_MINIMUM)?.or(group), size, part })
 }
 
 fn missing(key: &str, beside: &str) -> Wrong {
@@ -222,10 +276,15 @@ fn rule(text: &str) -> Result<RuleOf, Wrong> {
         }),
         _ => None,
     };
-    parsed.filter(|rule| !rule.label().is_empty()).ok_or_else(|| {
+    parsed.filter(|rule| is_label(rule.label())).ok_or_else(|| {
         let right = "together:LABEL or at-most:N:LABEL would be right";
         (marks::PART_RULE.to_owned(), format!("is {:?}: {right}", shown(text)))
     })
+}
+
+/// Whether a text can be the name of a label: a prefix, a slash and 63 letters at most.
+fn is_label(text: &str) -> bool {
+    (1..=317).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 fn shown(text: &str) -> String {
@@ -262,12 +321,11 @@ fn join(survey: &mut Survey<'_>, members: &[usize]) {
 }
 
 /// The parts of a gang; a rule that running pods break already is dropped.
-fn parts(survey: &mut Survey<'_>, gang: &str, pods: &[usize]) -> Vec<PartOf> {
+fn parts(survey: &mut Survey<'_>, marks: Marks<'_>, gang: &str, pods: &[usize]) -> Vec<PartOf> {
     let mut parts: Vec<PartOf> = Vec::new();
     for &index in pods {
         // What is wrong with a mark was found before.
-        let Ok(Mark { part: Some((name, rule)), .. }) =
-            mark(survey.snapshot, &survey.snapshot.pods[index])
+        let Ok(Mark { part: Some((name, rule)), .. }) = marks.of(&survey.snapshot.pods[index])
         else {
             continue;
         };

@@ -52,14 +52,14 @@ pub(super) fn unmodelled(snapshot: &Snapshot, pod: &Pod) -> Option<Constraint> {
     }
     let strict = |one: &&super::objects::Spread| one.when_unsatisfiable != "ScheduleAnyway";
     if let Some(spread) = spec.topology_spread_constraints.iter().find(strict) {
-        return Some(Constraint::TopologySpread(spread.topology_key.clone()));
+        return Some(Constraint::TopologySpread(super::one_line(&spread.topology_key)));
     }
     if !spec.resource_claims.is_empty() {
         return Some(Constraint::ResourceClaims);
     }
     let ties =
         |volume: &&super::objects::Volume| matches!(snapshot.reach(pod, volume), Reach::Unknown);
-    spec.volumes.iter().find(ties).map(|volume| Constraint::Volume(volume.name.clone()))
+    spec.volumes.iter().find(ties).map(|volume| Constraint::Volume(super::one_line(&volume.name)))
 }
 
 /// A budget, how many disruptions it allows, and the running pods that it is about.
@@ -83,7 +83,7 @@ pub(super) fn budgets(snapshot: &Snapshot, running: &[usize]) -> Vec<Budget> {
         let matches = |index: &usize| selector.matches(&snapshot.pods[*index].metadata.labels);
         let pods: Vec<usize> = inside.filter(matches).collect();
         let allowed = allowed(budget, pods.len());
-        Some(Budget { name: budget.metadata.full_name(), allowed, pods })
+        Some(Budget { name: super::one_line(&budget.metadata.full_name()), allowed, pods })
     };
     snapshot.budgets.iter().filter_map(budget).collect()
 }

@@ -5,6 +5,8 @@
 //! | [`quantity`] | `100m`, `1Gi`, exactly |
 //! | [`objects`] | the parts of nodes, pods and others that matter here |
 //! | [`snapshot`] | all objects of one moment |
+//! | [`read`] | files of objects |
+//! | [`plan`] | what a plan says of worker pods |
 //! | `request` | what a pod asks for, as kube-scheduler counts it |
 //! | `filter` | taints, selectors, affinity to nodes |
 //! | `apart` | anti-affinity and host ports, as made resources or as nodes that do not suit |
@@ -23,7 +25,9 @@ mod gangs;
 pub mod marks;
 mod mobility;
 pub mod objects;
+pub mod plan;
 pub mod quantity;
+pub mod read;
 pub mod reason;
 mod request;
 mod rooms;

@@ -52,7 +52,7 @@ pub(super) fn of(spec: &PodSpec) -> Result<Counted, OutOfRange> {
 pub(super) fn counted(quantities: &Quantities) -> Result<Counted, OutOfRange> {
     let amount = |(resource, quantity): (&String, &super::quantity::Quantity)| {
         let digits = if resource == "cpu" { 3 } else { 0 };
-        let out_of_range = |TooLarge| OutOfRange { resource: resource.clone() };
+        let out_of_range = |TooLarge| OutOfRange { resource: super::one_line(resource) };
         Ok((resource.clone(), quantity.scaled(digits).map_err(out_of_range)?))
     };
     quantities.iter().map(amount).collect()
@@ -88,7 +88,7 @@ fn add(sum: &mut Counted, more: &Counted) -> Result<(), OutOfRange> {
         let total = sum.entry(resource.clone()).or_default();
         *total += amount;
         if *total > LARGEST_AMOUNT {
-            return Err(OutOfRange { resource: resource.clone() });
+            return Err(OutOfRange { resource: super::one_line(resource) });
         }
     }
     Ok(())

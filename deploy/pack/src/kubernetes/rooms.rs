@@ -44,7 +44,8 @@ impl Rooms {
 
     pub(super) fn resources(&self) -> Vec<Resource> {
         let real = self.names.iter();
-        let real = real.map(|name| Resource { name: name.clone(), unit: request::unit(name) });
+        let real =
+            real.map(|name| Resource { name: super::one_line(name), unit: request::unit(name) });
         let made = self.made.iter().map(|made| Resource { name: made.name.clone(), unit: "" });
         real.chain(made).collect()
     }
@@ -59,8 +60,8 @@ impl Rooms {
         amounts
     }
 
-    /// What each node has for the pods that are decided on: less what others use, and never less than
-    /// what runs there already.
+    /// What each node has for the pods that are decided on: less what others use, and never less
+    /// than what runs there already.
     pub(super) fn capacities(&self, survey: &Survey<'_>) -> Vec<Amounts> {
         let held = self.used(survey, |role| matches!(role, Role::Held(..)));
         let open = self.used(survey, Role::is_open);
@@ -97,7 +98,8 @@ impl Rooms {
                 let host = &survey.snapshot.nodes[node].metadata.name;
                 let (used, has) = (used[resource], offer[resource]);
                 survey.notes.push(format!(
-                    "node {host}: its pods ask for {used}{unit} of {name}, it has {has}{unit}: they stay"
+                    "node {host}: its pods ask for {used}{unit} of {name}, it has {has}{unit}: \
+                     they stay"
                 ));
                 short.insert(node, name);
             }

@@ -8,14 +8,18 @@ use thiserror::Error;
 use super::assemble;
 use super::marks;
 use super::objects::{
-    Node, NodeSelector, ObjectError, PersistentVolume, PersistentVolumeClaim, Pod,
-    PodDisruptionBudget, PodGroup, PriorityClass, Volume, described, read,
+    Metadata, Node, NodeSelector, ObjectError, PersistentVolume, PersistentVolumeClaim, Pod,
+    PodDisruptionBudget, PodGroup, PriorityClass, Volume, Workload, described, read,
 };
+use super::plan::PlanRules;
 use super::reason::{Held, Left};
 use crate::problem::{Amounts, BuildError, NodeId, PodId, Problem};
 
 /// The label of nodes that no two nodes share.
 pub const HOSTNAME: &str = "kubernetes.io/hostname";
+
+/// The longest name, in bytes (Kubernetes: Object Names and IDs).
+const MOST_NAME: usize = 253;
 
 /// Which running pods may be moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,11 +39,17 @@ pub struct SnapshotOptions {
     pub scheduler_name: String,
     /// Which running pods may be moved.
     pub movable: MovablePods,
+    /// What is to be kept of a training job's worker pods.
+    pub plan: Option<PlanRules>,
 }
 
 impl Default for SnapshotOptions {
     fn default() -> Self {
-        Self { scheduler_name: marks::SCHEDULER.to_owned(), movable: MovablePods::default() }
+        Self {
+            scheduler_name: marks::SCHEDULER.to_owned(),
+            movable: MovablePods::default(),
+            plan: None,
+        }
     }
 }
 
@@ -121,14 +131,19 @@ impl Snapshot {
         match kind.as_str() {
             "Node" if core(&value) => {
                 let node: Node = read(value)?;
-                let mut node = named(node, |node| &node.metadata.name, &kind, self.nodes.len())?;
+                let mut node = named(node, |node| &node.metadata, &kind, self.nodes.len())?;
                 let name = node.metadata.name.clone();
                 node.metadata.labels.entry(HOSTNAME.to_owned()).or_insert(name);
                 self.nodes.push(node);
             }
             "Pod" if core(&value) => {
                 let pod: Pod = read(value)?;
-                self.pods.push(named(pod, |pod| &pod.metadata.name, &kind, self.pods.len())?);
+                self.pods.push(named(pod, |pod| &pod.metadata, &kind, self.pods.len())?);
+            }
+            "Deployment" | "ReplicaSet" | "ReplicationController" | "StatefulSet" | "Job" => {
+                let workload: Workload = read(value)?;
+                let workload = named(workload, |one| &one.metadata, &kind, self.pods.len())?;
+                self.pods.extend(workload.missing(&kind)?);
             }
             "PodDisruptionBudget" => self.budgets.push(read(value)?),
             "PriorityClass" => self.priorities.push(read(value)?),
@@ -144,7 +159,7 @@ impl Snapshot {
     /// The items of a list; those of a `PodList` need not say that they are pods.
     fn add_items(&mut self, list: &str, mut value: Value) -> Result<(), ObjectError> {
         let wrong = |problem: &str| ObjectError::Field {
-            object: list.to_owned(),
+            object: super::one_line(list),
             field: "items".to_owned(),
             problem: problem.to_owned(),
         };
@@ -234,14 +249,28 @@ pub(super) enum Reach<'a> {
     Unknown,
 }
 
+/// An object whose name can stand in a message of one line.
 fn named<T>(
     object: T,
-    name: impl Fn(&T) -> &String,
+    metadata: impl Fn(&T) -> &Metadata,
     kind: &str,
     before: usize,
 ) -> Result<T, ObjectError> {
-    if name(&object).is_empty() {
+    let Metadata { name, namespace, .. } = metadata(&object);
+    if name.is_empty() {
         return Err(ObjectError::NoName { kind: kind.to_owned(), number: before + 1 });
+    }
+    for (field, text) in [("metadata.name", name), ("metadata.namespace", namespace)] {
+        if text.len() > MOST_NAME || text.contains(char::is_control) {
+            let shown: String = text.chars().take(40).collect();
+            return Err(ObjectError::Field {
+                object: super::one_line(&format!("{kind} {name}")),
+                field: field.to_owned(),
+                problem: format!(
+                    "{shown:?} is no name: at most {MOST_NAME} letters would be right"
+                ),
+            });
+        }
     }
     Ok(object)
 }

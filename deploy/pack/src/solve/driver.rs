@@ -36,8 +36,11 @@ impl<'a> Driver<'a> {
     ) -> Result<Self, SolveError> {
         let deadline = Deadline::of(&options.budget);
         let as_it_is = Placement::as_it_is(problem);
-        let mut all = vec![as_it_is.clone(), repaired(problem)];
+        let mut all = vec![as_it_is.clone()];
         all.extend_from_slice(starts);
+        if all.iter().all(|start| check(problem, start).is_err()) {
+            all.push(repaired(problem));
+        }
         let allowed = all.into_iter().filter_map(|start| {
             let score = check(problem, &start).ok()?;
             Some((start, score))

@@ -17,6 +17,7 @@
 pub mod back_end;
 mod capacity;
 pub mod certificate;
+mod clearing;
 mod columns;
 pub mod deadline;
 mod driver;
@@ -24,6 +25,7 @@ mod eject;
 mod knapsack;
 mod losses;
 mod model;
+mod near;
 pub mod proof;
 mod refill;
 pub mod report;

@@ -1,7 +1,10 @@
 //! Bringing back what a stage thought away: whatever still fits, the most urgent first.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
+
 use super::room::Room;
-use crate::problem::{GangId, NodeId, PodId, Problem, Rule, Tier};
+use crate::problem::{GangId, NodeId, Pod, PodId, Rule, Tier};
 
 /// Places as many of the other pods as fit without touching those that are placed: each where it runs
 /// if that is possible, and by best fit if not; gangs whole or not at all. `wanted` says which.
@@ -15,27 +18,27 @@ pub(super) fn refill(room: &mut Room<'_>, wanted: impl Fn(PodId) -> bool) {
             .filter(|(id, _)| room.placement().node(*id).is_none())
             .map(|(id, _)| id)
             .collect();
-        missing.sort_by_cached_key(|pod| std::cmp::Reverse(size(problem, *pod)));
+        missing.sort_by_cached_key(|pod| Reverse(room.size(*pod)));
+        let mut tried = HashSet::new();
+        // Where a pod did not fit an equal one will not.
+        let mut hopeless = HashSet::new();
         for pod in missing {
-            let Some(gang) = problem.pods()[pod.index()].gang else {
-                if let Some(node) = room.best_fit(pod, |_| true) {
-                    room.put(pod, node);
+            let Pod { gang, set, .. } = problem.pods()[pod.index()];
+            if let Some(gang) = gang {
+                if tried.insert(gang) {
+                    seat_gang(room, gang);
                 }
-                continue;
-            };
-            seat_gang(room, gang);
+            } else if !hopeless.contains(&set) {
+                match room.best_fit(pod, room.nodes()) {
+                    Some(node) => room.put(pod, node),
+                    None if problem.pods()[pod.index()].runs_on.is_none() => {
+                        hopeless.insert(set);
+                    }
+                    None => {}
+                }
+            }
         }
     }
-}
-
-/// What a pod asks for, as thousandths of all there is, all resources added up.
-pub(super) fn size(problem: &Problem, pod: PodId) -> i64 {
-    let request = &problem.pods()[pod.index()].request;
-    let most = |resource: usize| {
-        problem.nodes().iter().map(|node| node.capacity[resource]).max().unwrap_or(1).max(1)
-    };
-    let parts = request.iter().enumerate();
-    parts.map(|(resource, asked)| (*asked as f64 / most(resource) as f64 * 1e6) as i64).sum()
 }
 
 /// Puts the running pods of a tier that are nowhere back where they run, as far as they fit.
@@ -80,9 +83,7 @@ pub(super) fn seat_gang(room: &mut Room<'_>, gang: GangId) -> bool {
     }
     let mut missing: Vec<PodId> =
         pods.iter().copied().filter(|pod| room.placement().node(*pod).is_none()).collect();
-    missing.sort_by_cached_key(|pod| {
-        (problem.pods()[pod.index()].part, std::cmp::Reverse(size(problem, *pod)))
-    });
+    missing.sort_by_cached_key(|pod| (problem.pods()[pod.index()].part, Reverse(room.size(*pod))));
     for chunk in
         missing.chunk_by(|a, b| problem.pods()[a.index()].part == problem.pods()[b.index()].part)
     {
@@ -102,37 +103,33 @@ fn seat_part(room: &mut Room<'_>, pods: &[PodId], put: &mut Vec<PodId>) {
     let problem = room.problem();
     let part = problem.pods()[pods[0].index()].part.map(|part| &problem.parts()[part.index()]);
     let Some(Rule::Together(level)) = part.map(|part| part.rule) else {
-        return fill(room, pods, put, |_| true);
+        let all: Vec<NodeId> = room.nodes().collect();
+        return fill(room, pods, put, &all);
     };
-    let domain = |node: NodeId| problem.nodes()[node.index()].domains[level];
-    let mut best: Option<(usize, u32)> = None;
-    for wanted in 0..problem.levels()[level].domains.len() as u32 {
+    let mut best: Option<(usize, Vec<NodeId>)> = None;
+    for domain in 0..problem.levels()[level].domains.len() {
+        let nodes = room.below(level, domain).to_vec();
         let mut tried = Vec::new();
-        fill(room, pods, &mut tried, |node| domain(node) == Some(wanted));
-        if best.is_none_or(|(most, _)| tried.len() > most) {
-            best = Some((tried.len(), wanted));
-        }
-        let all = tried.len() == pods.len();
+        fill(room, pods, &mut tried, &nodes);
+        let count = tried.len();
         for pod in tried {
             room.take(pod);
         }
-        if all {
+        if best.as_ref().is_none_or(|(most, _)| count > *most) {
+            best = Some((count, nodes));
+        }
+        if count == pods.len() {
             break;
         }
     }
-    if let Some((_, wanted)) = best {
-        fill(room, pods, put, |node| domain(node) == Some(wanted));
+    if let Some((_, nodes)) = best {
+        fill(room, pods, put, &nodes);
     }
 }
 
-fn fill(
-    room: &mut Room<'_>,
-    pods: &[PodId],
-    put: &mut Vec<PodId>,
-    within: impl Fn(NodeId) -> bool,
-) {
+fn fill(room: &mut Room<'_>, pods: &[PodId], put: &mut Vec<PodId>, nodes: &[NodeId]) {
     for pod in pods {
-        if let Some(node) = room.best_fit(*pod, &within) {
+        if let Some(node) = room.best_fit(*pod, nodes.iter().copied()) {
             room.put(*pod, node);
             put.push(*pod);
         }

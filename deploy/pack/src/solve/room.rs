@@ -1,6 +1,7 @@
 //! A placement under construction, with what is left of every node.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::placement::Placement;
 use crate::problem::{GangId, NodeId, PodId, Problem, Rule};
@@ -14,6 +15,33 @@ pub(super) struct Room<'a> {
     free: Vec<i64>,
     /// By part, pods in each domain.
     inside: Vec<HashMap<u32, u32>>,
+    ground: Rc<Ground>,
+}
+
+/// What never changes.
+#[derive(Debug)]
+struct Ground {
+    /// By resource, the most that a node has, at least 1.
+    largest: Vec<i64>,
+    /// By level and domain its nodes.
+    below: Vec<Vec<Vec<NodeId>>>,
+}
+
+impl Ground {
+    fn of(problem: &Problem) -> Self {
+        let most = |kind: usize| problem.nodes().iter().map(|node| node.capacity[kind]).max();
+        let largest = (0..problem.resources().len()).map(|kind| most(kind).unwrap_or(1).max(1));
+        let levels = problem.levels().iter();
+        let mut below: Vec<_> = levels.map(|level| vec![Vec::new(); level.domains.len()]).collect();
+        for (id, node) in (0..).map(NodeId).zip(problem.nodes()) {
+            for (level, domain) in below.iter_mut().zip(&node.domains) {
+                if let Some(domain) = domain {
+                    level[*domain as usize].push(id);
+                }
+            }
+        }
+        Self { largest: largest.collect(), below }
+    }
 }
 
 impl<'a> Room<'a> {
@@ -22,7 +50,7 @@ impl<'a> Room<'a> {
         let free = problem.nodes().iter().flat_map(|node| node.capacity.iter().copied()).collect();
         let placement = Placement::from_nodes(vec![None; problem.pods().len()]);
         let inside = vec![HashMap::new(); problem.parts().len()];
-        Self { problem, placement, free, inside }
+        Self { problem, placement, free, inside, ground: Rc::new(Ground::of(problem)) }
     }
 
     /// The pods of an allowed placement for which `keep` is true.
@@ -111,12 +139,32 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// The fullest node that takes a pod, of those for which `within` is true.
-    pub(super) fn best_fit(&self, pod: PodId, within: impl Fn(NodeId) -> bool) -> Option<NodeId> {
-        let nodes = (0..self.problem.nodes().len() as u32).map(NodeId);
-        nodes
-            .filter(|node| self.fits(pod, *node) && within(*node))
-            .min_by(|a, b| self.slack(pod, *a).total_cmp(&self.slack(pod, *b)))
+    /// The fullest of these nodes that takes a pod.
+    pub(super) fn best_fit(
+        &self,
+        pod: PodId,
+        nodes: impl Iterator<Item = NodeId>,
+    ) -> Option<NodeId> {
+        let fitting = nodes.filter(|node| self.fits(pod, *node));
+        let slacks = fitting.map(|node| (self.slack(pod, node), node));
+        slacks.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, node)| node)
+    }
+
+    /// All nodes.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.problem.nodes().len() as u32).map(NodeId)
+    }
+
+    /// The nodes of a domain.
+    pub(super) fn below(&self, level: usize, domain: usize) -> &[NodeId] {
+        &self.ground.below[level][domain]
+    }
+
+    /// What a pod asks for, in millionths of the largest node, all resources added up.
+    pub(super) fn size(&self, pod: PodId) -> i64 {
+        let request = &self.problem.pods()[pod.index()].request;
+        let parts = request.iter().zip(&self.ground.largest);
+        parts.map(|(asked, most)| (*asked as f64 / *most as f64 * 1e6) as i64).sum()
     }
 
     /// How much of a node would be left, as a share of its capacity, all resources added up.

@@ -2,10 +2,12 @@
 
 use super::back_end::{BackEnd, Found, Stage, Unfit};
 use super::capacity;
+use super::clearing::seat_gangs;
 use super::columns::{Dual, Kinds, prices};
 use super::eject::Eject;
 use super::losses::{Losses, Outcome};
 use super::model::Model;
+use super::near::Near;
 use super::proof::Proof;
 use super::refill::refill;
 use super::room::Room;
@@ -17,6 +19,14 @@ use crate::score::Goal;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Search;
 
+/// Rounds of ejections without a pod more before something else is tried.
+const EJECTIONS: usize = 1_000;
+/// Steps of the first try of the exhaustive search.
+const EARLY_STEPS: u64 = 200_000;
+/// Neighbourhoods in a row without anything better in between.
+const FEW_MISSES: usize = 60;
+/// Neighbourhoods in a row without anything better before the search ends.
+const MOST_MISSES: usize = 2_000;
 /// Spots times offers of models that are written down as a whole.
 const MOST_OFFERS: usize = 400_000;
 /// Spots of such a model.
@@ -27,10 +37,13 @@ pub(super) fn find(stage: &Stage<'_>) -> Found {
     let mut hunt = Hunt::new(stage);
     hunt.greedy();
     hunt.capacity();
-    hunt.eject(1_000);
+    hunt.gangs();
+    hunt.eject(EJECTIONS);
+    hunt.go_home();
     if !hunt.done() && stage.problem.nodes().len() <= MOST_SPOTS {
         hunt.exact();
     }
+    hunt.near(MOST_MISSES);
     hunt.found()
 }
 
@@ -99,6 +112,70 @@ impl<'s, 'p> Hunt<'s, 'p> {
         }
     }
 
+    /// Seats gangs that wait.
+    fn gangs(&mut self) {
+        let deadline = self.stage.deadline;
+        if self.stage.goal == Goal::Placed
+            && !self.done()
+            && let Some(seated) = seat_gangs(self.stage, self.now(), &|| deadline.passed())
+        {
+            self.offer(seated);
+        }
+    }
+
+    /// Pods that were moved without need go back where they run.
+    fn go_home(&mut self) {
+        let stage = self.stage;
+        if self.best.is_none() {
+            return;
+        }
+        let mut room = Room::of(stage.problem, self.now(), |pod| stage.is_active(pod));
+        for (id, pod) in stage.problem.numbered_pods() {
+            let moved = room.placement().node(id).is_some_and(|node| pod.runs_on != Some(node));
+            if let Some(home) = pod.runs_on
+                && moved
+            {
+                let away = room.take(id);
+                let back = if room.fits(id, home) { Some(home) } else { away };
+                if let Some(node) = back {
+                    room.put(id, node);
+                }
+            }
+        }
+        let home = room.into_placement();
+        if !self.offer(home.clone()) && stage.goal == Goal::Placed {
+            self.replace_equal(home);
+        }
+    }
+
+    /// Keeps a placement that is as good in this stage, for the sake of later ones.
+    fn replace_equal(&mut self, placement: Placement) {
+        let stage = self.stage;
+        let Ok(score) = check(stage.problem, &placement) else { return };
+        let same = score.value(stage.tier, stage.goal) == self.value;
+        if self.best.is_some() && same && stage.keeps(&score) {
+            self.best = Some(placement);
+        }
+    }
+
+    /// Frees a few nodes again and again.
+    fn near(&mut self, most_misses: usize) {
+        let mut near = Near::new(self.stage);
+        let mut misses = 0;
+        while !self.done() && !self.stage.deadline.passed() && misses < most_misses {
+            let misplaced = near.misplaced(self.now());
+            let found = near.look(self.now(), self.value, &misplaced);
+            if found.is_some_and(|found| self.offer(found)) {
+                misses = 0;
+            } else {
+                misses += 1;
+                if misses % 32 == 0 {
+                    near.widen();
+                }
+            }
+        }
+    }
+
     /// Target by target from the bound of prices down to what is known.
     fn exact(&mut self) {
         let model = Model::of(self.stage);
@@ -112,21 +189,27 @@ impl<'s, 'p> Hunt<'s, 'p> {
         self.take_bound(model.value(dual.worth()), || {
             Proof::Prices(dual.proof(self.stage, &model))
         });
-        while !self.done() && !self.stage.deadline.passed() {
-            if !self.target(&model, &kinds, &dual) {
-                return;
+        self.near(FEW_MISSES);
+        for steps in [EARLY_STEPS, u64::MAX / 2] {
+            while !self.done() && !self.stage.deadline.passed() {
+                if !self.target(&model, &kinds, &dual, steps) {
+                    break;
+                }
             }
+            self.eject(10 * EJECTIONS);
+            self.go_home();
+            self.near(FEW_MISSES);
         }
     }
 
     /// Looks for a placement as good as the bound; false if that could not be decided.
-    fn target(&mut self, model: &Model<'_>, kinds: &Kinds, dual: &Dual) -> bool {
+    fn target(&mut self, model: &Model<'_>, kinds: &Kinds, dual: &Dual, steps: u64) -> bool {
         let target = model.worth(self.bound);
         let Some(mut losses) = Losses::new(model, kinds, dual, target, self.stage.seed) else {
             return false;
         };
         let deadline = self.stage.deadline;
-        let outcome = losses.run(u64::MAX / 2, &|| deadline.passed());
+        let outcome = losses.run(steps, &|| deadline.passed());
         self.steps += losses.steps;
         match outcome {
             Outcome::Found(patterns) => self.offer(model.placement(&patterns)),

@@ -1,5 +1,7 @@
 //! Back ends that are ready to solve.
 
+use std::path::Path;
+
 use onepath_pack::cpsat::{CpSat, OpenError};
 use onepath_pack::solve::BackEndChoice;
 use onepath_pack::solve::back_end::BackEnd;
@@ -7,22 +9,22 @@ use onepath_pack::solve::back_end::BackEnd;
 use super::{BackEndName, BenchArguments};
 
 /// A back end: of the crate itself, or a library.
-pub(super) enum Ready {
+pub(crate) enum Ready {
     Own(BackEndChoice),
     CpSat(CpSat),
 }
 
 impl Ready {
     /// Loads the library if it is one: that is not part of a budget.
-    fn open(name: BackEndName, arguments: &BenchArguments) -> Result<Self, OpenError> {
+    pub(crate) fn open(name: BackEndName, ortools: Option<&Path>) -> Result<Self, OpenError> {
         Ok(match name {
             BackEndName::Search => Self::Own(BackEndChoice::Search),
-            BackEndName::Cpsat => Self::CpSat(CpSat::open(arguments.ortools.as_deref())?),
+            BackEndName::Cpsat => Self::CpSat(CpSat::open(ortools)?),
         })
     }
 
     /// What options say; of no matter beside a library.
-    pub(super) fn choice(&self) -> BackEndChoice {
+    pub(crate) fn choice(&self) -> BackEndChoice {
         match self {
             Self::Own(choice) => *choice,
             Self::CpSat(_) => BackEndChoice::default(),
@@ -30,7 +32,7 @@ impl Ready {
     }
 
     /// The library.
-    pub(super) fn library(&mut self) -> Option<&mut dyn BackEnd> {
+    pub(crate) fn library(&mut self) -> Option<&mut dyn BackEnd> {
         match self {
             Self::Own(_) => None,
             Self::CpSat(solver) => Some(solver),
@@ -46,5 +48,6 @@ pub(super) fn open_all(arguments: &BenchArguments) -> Result<Vec<Ready>, OpenErr
             names.push(name);
         }
     }
-    names.into_iter().map(|name| Ready::open(name, arguments)).collect()
+    let open = |name| Ready::open(name, arguments.ortools.as_deref());
+    names.into_iter().map(open).collect()
 }

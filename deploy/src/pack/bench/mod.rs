@@ -19,9 +19,8 @@ use onepath_pack::solve::deadline::Budget;
 use onepath_pack::solve::{Options, SolveError};
 use thiserror::Error;
 
-use self::back_end::Ready;
-use arguments::BackEndName;
-pub(crate) use arguments::BenchArguments;
+pub(crate) use arguments::{BackEndName, BenchArguments, ObjectiveName, duration};
+pub(crate) use back_end::Ready;
 
 /// Instances of each kind if nothing is said: with the default kinds these are 192.
 const INSTANCES: usize = 6;
@@ -102,7 +101,7 @@ fn all_instances(arguments: &BenchArguments) -> Result<Vec<Instance>, BuildError
         let found = instances(setup, arguments.seed, count)?;
         if found.len() < count {
             eprintln!(
-                "onepath: {setup:?}: only {} of {count} instances: in the others all pods have a node",
+                "onepath: {setup:?}: {} of {count} instances found: mostly all pods have a node",
                 found.len(),
             );
         }

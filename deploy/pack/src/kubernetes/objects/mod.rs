@@ -4,6 +4,7 @@ mod node;
 mod others;
 mod pod;
 mod selector;
+mod workload;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ pub use pod::{
     PodAffinity, PodAffinityTerm, PodSpec, PodStatus, Resources, Spread, Toleration, Volume,
 };
 pub use selector::{Expression, LabelSelector, Operator};
+pub use workload::{MAX_PODS_OF_ONE, Template, Workload, WorkloadSpec, WorkloadStatus};
 
 use super::quantity::Quantity;
 
@@ -126,7 +128,7 @@ pub fn read<T: DeserializeOwned>(value: Value) -> Result<T, ObjectError> {
     let object = described(&value);
     serde_path_to_error::deserialize(without_nulls(value)).map_err(|error| {
         let problem = super::one_line(&error.inner().to_string());
-        ObjectError::Field { object, field: error.path().to_string(), problem }
+        ObjectError::Field { object, field: super::one_line(&error.path().to_string()), problem }
     })
 }
 

@@ -1,8 +1,10 @@
 //! What is made of Kubernetes objects.
 
 mod apart;
+mod files;
 mod filters;
 mod gangs;
+mod plans;
 mod roles;
 
 use serde_json::{Value, json};
@@ -15,7 +17,8 @@ use crate::problem::{Node, Pod, Problem};
 /// A node of 4 CPUs and 8 GiB with labels.
 fn node(name: &str, labels: &Value) -> Value {
     json!({"kind": "Node", "metadata": {"name": name, "labels": labels},
-        "status": {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "10", "nvidia.com/gpu": "8"}}})
+        "status": {"allocatable":
+            {"cpu": "4", "memory": "8Gi", "pods": "10", "nvidia.com/gpu": "8"}}})
 }
 
 /// A pod of a controller that asks for a CPU and a GiB, with fields put over it.
