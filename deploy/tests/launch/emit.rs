@@ -85,9 +85,9 @@ fn a_plan_becomes_a_secret_a_service_and_an_indexed_job_for_each_stage() {
 }
 
 const OPTIONS: &str = "\
-    --name other --scheduler onepath --gate --priority-class high --stage-rule at- \
-    most:1:kubernetes.io/hostname --ranks-per-pod 1 --gpu-resource amd.com/gpu --gpu- \
-    label gpu.product --node-selector pool=a --cpu 500m --memory 1Gi --resource \
+    --name other --scheduler onepath --gate --priority-class high --stage-rule \
+    at-most:1:kubernetes.io/hostname --ranks-per-pod 1 --gpu-resource amd.com/gpu \
+    --gpu-label gpu.product --node-selector pool=a --cpu 500m --memory 1Gi --resource \
     rdma/hca=1 --shm 2Gi --host-network --restarts 2 --port 1234 --grace 7 --workdir /w \
     --env COLOUR=red";
 

@@ -37,8 +37,8 @@ rank() {
 }
 
 end() {
-    for process in $ranks; do
-        kill -TERM "$process" 2>/dev/null
+    for each in $ranks; do
+        kill -TERM "$each" 2>/dev/null
     done
     [ -z "$timer" ] || return 0
     (sleep "$ONEPATH_GRACE" && kill -USR2 "$$") >/dev/null 2>&1 &
