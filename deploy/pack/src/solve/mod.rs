@@ -27,6 +27,7 @@ mod losses;
 mod model;
 mod near;
 pub mod proof;
+mod pumpkin;
 mod refill;
 pub mod report;
 mod room;
@@ -48,6 +49,8 @@ pub enum BackEndChoice {
     /// The search of this crate.
     #[default]
     Search,
+    /// The constraint solver Pumpkin, for pods without gangs.
+    Pumpkin,
 }
 
 /// How to solve.
@@ -103,6 +106,7 @@ pub fn solve(
 ) -> Result<Answer, SolveError> {
     match options.back_end {
         BackEndChoice::Search => solve_with(problem, options, starts, &mut search::Search),
+        BackEndChoice::Pumpkin => solve_with(problem, options, starts, &mut pumpkin::Pumpkin),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Against brute force on tiny cases.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -13,6 +14,7 @@ use super::report::Status;
 use super::verify::verify;
 use super::{BackEndChoice, Options, SolveError, solve};
 use crate::check::check;
+use crate::instances::paper::{Setup, instances};
 use crate::placement::Placement;
 use crate::problem::{
     Builder, GangId, Level, Mobility, Node, NodeId, PartId, PodSpec, Problem, Resource, Rule,
@@ -179,5 +181,41 @@ fn a_certificate_survives_json_and_a_false_bound_is_noticed() {
             let verdict = verify(&problem, &false_one);
             assert!(verdict.is_err() || solver, "seed {seed}, stage {number}: {verdict:?}");
         }
+    }
+}
+
+#[test]
+fn pumpkin_places_as_well_as_brute_force_and_leaves_gangs_to_the_search() {
+    compare(Kind { gangs: false, fixed: true }, 100, BackEndChoice::Pumpkin);
+    compare(Kind { gangs: true, fixed: false }, 100, BackEndChoice::Pumpkin);
+}
+
+#[test]
+fn interrupted_at_once_the_answer_is_the_best_start() {
+    let setup = Setup { nodes: 8, pods_per_node: 8, priorities: 4, utilisation: 100 };
+    for instance in instances(setup, 1, 3).expect("instances") {
+        let options = options(Objective::TierByTier, BackEndChoice::Search);
+        options.budget.interrupt.store(true, Ordering::Relaxed);
+        let answer = solve(&instance.problem, &options, &[]).expect("it is allowed as it is");
+        let as_it_is = Placement::as_it_is(&instance.problem);
+        assert_eq!(answer.placement, as_it_is, "seed {}", instance.seed);
+        assert_ne!(answer.status, Status::Optimal, "seed {}", instance.seed);
+    }
+}
+
+#[test]
+fn an_answer_is_not_worse_than_any_start_and_the_same_for_the_same_seed() {
+    let setup = Setup { nodes: 8, pods_per_node: 4, priorities: 4, utilisation: 95 };
+    for instance in instances(setup, 1, 4).expect("instances") {
+        let problem = &instance.problem;
+        let options = options(Objective::TierByTier, BackEndChoice::Search);
+        let first = solve(problem, &options, &[]).expect("it is allowed as it is");
+        assert_eq!(first.status, Status::Optimal, "seed {}", instance.seed);
+        let again = solve(problem, &options, &[]).expect("it is allowed as it is");
+        assert_eq!(again, first, "seed {}", instance.seed);
+        options.budget.interrupt.store(true, Ordering::Relaxed);
+        let starts = [first.placement.clone()];
+        let kept = solve(problem, &options, &starts).expect("it is allowed as it is");
+        assert_eq!(kept.score, first.score, "seed {}", instance.seed);
     }
 }
