@@ -52,9 +52,22 @@ finish() {
     exit "$code"
 }
 
+# The grace time is over: the status of one that has ended counts.
+expired() {
+    for each in $ranks; do
+        if [ "$code" -eq 0 ] && ! kill -0 "$each" 2>/dev/null; then
+            wait "$each" 2>/dev/null
+            code=$?
+            [ "$code" -ne 127 ] || code=0
+        fi
+    done
+    [ "$code" -ne 0 ] || code=137
+    finish
+}
+
 trap end USR1
 trap 'asked=yes; end' TERM INT
-trap '[ "$code" -ne 0 ] || code=137; finish' USR2
+trap expired USR2
 LOCAL_RANK=0
 while [ "$LOCAL_RANK" -lt "$LOCAL_WORLD_SIZE" ]; do
     RANK=$((first + LOCAL_RANK))
