@@ -43,19 +43,16 @@ fn ranks_follow_from_the_number_of_the_pod_and_the_last_pod_may_have_fewer() {
 
 #[test]
 fn a_rank_that_fails_is_named_and_ends_the_others_with_its_status() {
+    // Rank 10 runs before the other one fails.
+    let up = "[ $RANK = 10 ] && touch $UP; while [ ! -e $UP ]; do sleep 0.01; done;";
     for (expected, script) in [
-        (7, "[ $RANK = 11 ] && exit 7; exec sleep 1000"),
-        (126, "[ $RANK = 11 ] && exec /nowhere; exec sleep 1000"),
+        (7, format!("{up} [ $RANK = 11 ] && exit 7; exec sleep 1000")),
+        (126, format!("{up} [ $RANK = 11 ] && exec /nowhere; exec sleep 1000")),
         // One that does not end when asked to: the pod ends all the same.
-        (
-            7,
-            "trap '' TERM; [ $RANK = 10 ] && touch $UP; \
-             while [ ! -e $UP ]; do sleep 0.01; done; [ $RANK = 11 ] && exit 7; \
-             while :; do sleep 0.05; done",
-        ),
+        (7, format!("trap '' TERM; {up} [ $RANK = 11 ] && exit 7; while :; do sleep 0.05; done")),
     ] {
         let up = folder("wrapper").join("up");
-        let child = pod(0, script).env("UP", up).stderr(Stdio::piped()).spawn().expect("a shell");
+        let child = pod(0, &script).env("UP", up).stderr(Stdio::piped()).spawn().expect("a shell");
         let group = Pid::from_child(&child);
         let mut child = child;
         let mut errors = BufReader::new(child.stderr.take().expect("a pipe")).lines();
@@ -76,9 +73,12 @@ fn a_pod_that_is_to_end_asks_its_ranks_to_and_says_that_it_was_ended() {
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let mut next = || lines.next().expect("a line").expect("text");
     let ups = [next(), next()];
-    kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+    let group = Pid::from_child(&child);
+    kill_process(group, Signal::TERM).expect("it runs");
     assert_eq!([next(), next()], ["bye", "bye"]);
     assert_eq!(child.wait().expect("a child").code(), Some(143));
+    // A container's other processes end with its first one.
+    let _ = kill_process_group(group, Signal::KILL);
     for up in ups {
         let pid = up.strip_prefix("up ").and_then(|pid| pid.parse().ok());
         until_ended(pid.and_then(Pid::from_raw).expect("a number"));

@@ -65,8 +65,10 @@ expired() {
     finish
 }
 
-trap end USR1
-trap 'asked=yes; end' TERM INT
+# Until all have started a signal is only noted: `end` starts a process, and $! would be that one.
+told=''
+trap 'told=yes' USR1
+trap 'told=yes asked=yes' TERM INT
 trap expired USR2
 LOCAL_RANK=0
 while [ "$LOCAL_RANK" -lt "$LOCAL_WORLD_SIZE" ]; do
@@ -76,8 +78,9 @@ while [ "$LOCAL_RANK" -lt "$LOCAL_WORLD_SIZE" ]; do
     ranks="$ranks $!"
     LOCAL_RANK=$((LOCAL_RANK + 1))
 done
-# A rank may have failed, or the pod been asked to end, before all had started.
-[ -z "$timer" ] || end
+trap end USR1
+trap 'asked=yes; end' TERM INT
+[ -z "$told" ] || end
 for process in $ranks; do
     wait "$process" 2>/dev/null
     status=$?
