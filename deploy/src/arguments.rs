@@ -21,6 +21,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Task {
     /// Decides which rank does what, and explains it
     Plan(PlanCommand),
+    /// In a Kubernetes cluster, places pods that the default scheduler leaves pending
+    Scheduler(SchedulerArguments),
     /// Prints this node's GPUs and NICs as an entry of an inventory file
     Detect(DetectArguments),
     /// Starts the ranks of a job: on this machine, on hosts, in a Kubernetes cluster
@@ -145,4 +147,36 @@ pub(crate) struct DetectArguments {
     /// Name of the node [default: the kernel's]
     #[arg(long)]
     pub(crate) host: Option<String>,
+}
+
+/// Options of `scheduler`. The cluster is that of KUBECONFIG, or the one that it runs in.
+#[derive(Debug, Args)]
+pub(crate) struct SchedulerArguments {
+    /// Seconds that a pod stays unschedulable before it is stepped in
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    pub(crate) patience: f64,
+    /// Seconds to look for a better placement
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    pub(crate) budget: f64,
+    /// Seconds for a second try when the first found none and proved nothing
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    pub(crate) long_budget: f64,
+    /// Prints plans and touches nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Ends after one plan, or when there is nothing to do
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Namespace of its lease
+    #[arg(long, env = "POD_NAMESPACE", default_value = "onepath-system")]
+    pub(crate) namespace: String,
+    /// Who it is among its replicas [default: host and a random number]
+    #[arg(long, env = "POD_NAME")]
+    pub(crate) identity: Option<String>,
+    /// spec.schedulerName of the pods that it always binds
+    #[arg(long, default_value = "onepath")]
+    pub(crate) name: String,
+    /// Of whatever is random in looking for placements
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
 }

@@ -9,6 +9,7 @@
 //! | `job` | the tables `model` and `training` of an inventory file |
 //! | `plan` | a plan with its groups, traffic and timeline; its explanation |
 //! | `emit` | the plan in the forms of launchers, Megatron-LM and a browser |
+//! | `scheduler` | in a Kubernetes cluster: pods that the default scheduler leaves pending |
 //! | `pack` | pods on nodes |
 //! | `detect` | this node's GPUs and NICs as an entry of an inventory |
 //! | `launch` | starting ranks: on this machine, over ssh, in a Kubernetes cluster |
@@ -29,6 +30,7 @@ mod launch;
 mod pack;
 mod plan;
 mod read;
+mod scheduler;
 mod status;
 
 use std::fmt::Display;
@@ -60,6 +62,9 @@ fn main() -> ExitCode {
             }
             None => make_plan(&command.plan),
         },
+        Task::Scheduler(arguments) => {
+            scheduler::run(&arguments).map(|()| String::new()).map_err(|error| error.to_string())
+        }
         Task::Pack(command) => match &command.task {
             Some(PackTask::Bench(arguments)) => {
                 pack::bench::run_bench(arguments).map_err(|error| error.to_string())

@@ -10,12 +10,12 @@ use crate::problem::Tier;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Objective {
-    /// Tier by tier, the most urgent first: most pods placed, then fewest disturbed. So no more of an
-    /// urgent tier is disturbed for one less urgent (the paper, section 3).
+    /// Tier by tier, the most urgent first: most pods placed, then fewest disturbed. So no more of
+    /// an urgent tier is disturbed for one less urgent (the paper, section 3).
     #[default]
     TierByTier,
-    /// Most pods placed tier by tier, and only then fewest disturbed tier by tier: places more where
-    /// moving pods of an urgent tier makes room.
+    /// Most pods placed tier by tier, and only then fewest disturbed tier by tier: places more
+    /// where moving pods of an urgent tier makes room.
     PlacementFirst,
 }
 

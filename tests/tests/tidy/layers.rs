@@ -36,7 +36,8 @@ const REACHING_OUT: [&str; 7] =
     ["tokio", "socket2", "rustix", "libc", "mio", "rand", "signal-hook"];
 
 /// Protocol and plans: events and the time come in, decisions go out.
-const SANS_IO: [&str; 10] = [
+const SANS_IO: [&str; 11] = [
+    "deploy/src/scheduler/core/",
     "topology/src/",
     "transport/src/plan.rs",
     "transport/src/wire.rs",

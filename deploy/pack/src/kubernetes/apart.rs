@@ -1,9 +1,9 @@
 //! Pods that must not share a node: host ports and required anti-affinity.
 //!
-//! A term of anti-affinity has holders (pods that say it) and matches (pods that it is about); a holder
-//! and a match must not be near each other. Against pods that stay it is a matter of nodes that do not
-//! suit. Among pods that are decided on it is an amount of a made resource, where the term is about
-//! hosts and all holders are matches or all matches are holders, which it mostly is.
+//! A term of anti-affinity has holders (pods that say it) and matches (pods that it is about); a
+//! holder and a match must not be near each other. Against pods that stay it is a matter of nodes
+//! that do not suit. Among pods that are decided on it is an amount of a made resource, where the
+//! term is about hosts and all holders are matches or all matches are holders, which it mostly is.
 
 use std::collections::{BTreeMap, BTreeSet};
 

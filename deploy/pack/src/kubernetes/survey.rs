@@ -193,7 +193,8 @@ impl<'a> Classes<'a> {
             None if name.is_empty() => Ok(self.default),
             None => self.values.get(name).copied().ok_or_else(|| {
                 let problem = format!(
-                    "there is no PriorityClass {}: one in the files or spec.priority would be right",
+                    "there is no PriorityClass {}: one in the files or spec.priority would be \
+                     right",
                     super::one_line(name)
                 );
                 ("spec.priorityClassName".to_owned(), problem)

@@ -1,9 +1,9 @@
 //! What is to be placed where.
 //!
-//! Everything that a filter of kube-scheduler says of one pod and one node alone (taints, selectors,
-//! affinity to nodes, cordons) is in [`Class`]; what pods use up on a node, host ports and
-//! anti-affinity by host included, is an amount of a resource (of capacity 1 for those). So a solver
-//! knows sums and sets, and nothing of Kubernetes.
+//! Everything that a filter of kube-scheduler says of one pod and one node alone (taints,
+//! selectors, affinity to nodes, cordons) is in [`Class`]; what pods use up on a node, host ports
+//! and anti-affinity by host included, is an amount of a resource (of capacity 1 for those). So a
+//! solver knows sums and sets, and nothing of Kubernetes.
 
 mod build;
 
@@ -62,8 +62,8 @@ pub type Amounts = Box<[i64]>;
 /// One kind of resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
-    /// As Kubernetes spells it (`cpu`, `memory`, `nvidia.com/gpu`, `pods`), or a made name for a host
-    /// port or an anti-affinity.
+    /// As Kubernetes spells it (`cpu`, `memory`, `nvidia.com/gpu`, `pods`), or a made name for a
+    /// host port or an anti-affinity.
     pub name: String,
     /// What one unit is: `m` for millicores, `B` for bytes, empty for a count.
     pub unit: &'static str,
@@ -74,7 +74,8 @@ pub struct Resource {
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// What it offers to the pods of this problem: allocatable, less what pods use that are not in it.
+    /// What it offers to the pods of this problem: allocatable, less what pods use that are not in
+    /// it.
     pub capacity: Amounts,
     /// For each of [`Problem::levels`] the domain that it lies in, or none.
     pub domains: Box<[Option<u32>]>,
@@ -131,8 +132,8 @@ pub struct Set {
 /// Pods that are placed all or not at all.
 ///
 /// In a placement a gang has no pod placed, or at least `minimum`, and at least as many as were
-/// running: it is evicted as a whole or not at all. When one of its running pods is moved or evicted
-/// all of its running pods are disturbed, since they restart together.
+/// running: it is evicted as a whole or not at all. When one of its running pods is moved or
+/// evicted all of its running pods are disturbed, since they restart together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gang {
     /// Its name.
@@ -156,7 +157,8 @@ pub struct Part {
     pub pods: Vec<PodId>,
 }
 
-/// How the placed pods of a part lie. A node outside of all domains of the level takes none of them.
+/// How the placed pods of a part lie. A node outside of all domains of the level takes none of
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// All in one domain of this level (an index of [`Problem::levels`]).
@@ -254,12 +256,13 @@ impl Problem {
         self.classes[self.pods[pod.index()].class.index()].suits[node.index()]
     }
 
-    /// Whether a pod may be on this node in a placement: it suits, and the pod runs there already or
-    /// may come there.
+    /// Whether a pod may be on this node in a placement: it suits, and the pod runs there already
+    /// or may come there.
     pub fn allows(&self, pod: PodId, node: NodeId) -> bool {
         let Pod { runs_on, mobility, .. } = &self.pods[pod.index()];
         match runs_on {
-            // What runs stays allowed even where a label was taken away since: filters are for binding.
+            // What runs stays allowed even where a label was taken away since: filters are for
+            // binding.
             Some(at) if *at == node => true,
             Some(_) => *mobility == Mobility::Movable && self.suits(pod, node),
             None => self.suits(pod, node),

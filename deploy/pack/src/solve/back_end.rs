@@ -33,8 +33,8 @@ pub struct Stage<'a> {
     pub goal: Goal,
     /// The values of earlier stages, in their order.
     pub frozen: &'a [Frozen],
-    /// By pod, whether it takes part: it is of this tier or one of an earlier stage, or of a gang with
-    /// a pod that must stay.
+    /// By pod, whether it takes part: it is of this tier or one of an earlier stage, or of a gang
+    /// with a pod that must stay.
     pub active: &'a [bool],
     /// Allowed, and keeps what is frozen; the hint.
     pub incumbent: &'a Placement,

@@ -10,8 +10,8 @@ use crate::problem::{GangId, Mobility, NodeId, PodId, Problem, Rule};
 /// Domains, or runs of nodes, that are tried for one gang.
 const MOST_TRIED: usize = 12;
 
-/// A placement with more pods of the stage's tier, by seating its gangs one after the other where that
-/// costs fewer pods than it brings.
+/// A placement with more pods of the stage's tier, by seating its gangs one after the other where
+/// that costs fewer pods than it brings.
 pub(super) fn seat_gangs(
     stage: &Stage<'_>,
     now: &Placement,
@@ -98,8 +98,8 @@ impl Singles {
     }
 }
 
-/// Groups of nodes to be cleared for a gang, those with most room first: a domain for each part that
-/// must be together, and the emptiest nodes for the rest.
+/// Groups of nodes to be cleared for a gang, those with most room first: a domain for each part
+/// that must be together, and the emptiest nodes for the rest.
 fn places(problem: &Problem, room: &Room<'_>, gang: GangId) -> Vec<Vec<NodeId>> {
     let left = |node: &NodeId| -> f64 {
         let capacity = &problem.nodes()[node.index()].capacity;

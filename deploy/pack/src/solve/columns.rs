@@ -156,7 +156,8 @@ impl Dual {
     }
 }
 
-/// The entries of a spot's knapsack: those that stay apart from the others where that is worth more.
+/// The entries of a spot's knapsack: those that stay apart from the others where that is worth
+/// more.
 pub(super) fn entries<'a>(model: &'a Model<'_>, spot: &Spot, profits: &[Profit]) -> Vec<Entry<'a>> {
     let mut entries = Vec::new();
     for (tag, Offer { item, most, here }) in spot.offers.iter().enumerate() {

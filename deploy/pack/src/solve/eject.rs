@@ -1,8 +1,9 @@
 //! One more pod: guided ejection search.
 //!
-//! A pod without a node is put where it fits; or where it fits once one other has moved on; or in the
-//! place of those that have been hardest to place so far the fewest times, which then have no node
-//! themselves. In between pods change places at random (Nagata and Bräysy 2009, there for vehicles).
+//! A pod without a node is put where it fits; or where it fits once one other has moved on; or in
+//! the place of those that have been hardest to place so far the fewest times, which then have no
+//! node themselves. In between pods change places at random (Nagata and Bräysy 2009, there for
+//! vehicles).
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -43,7 +44,8 @@ pub(super) struct Eject<'s, 'p> {
 }
 
 impl<'s, 'p> Eject<'s, 'p> {
-    /// From a placement of the active pods that keeps what is frozen. Pods of gangs do not take part.
+    /// From a placement of the active pods that keeps what is frozen. Pods of gangs do not take
+    /// part.
     pub(super) fn new(stage: &'s Stage<'p>, now: &Placement) -> Self {
         let problem = stage.problem;
         let mut search = Self {

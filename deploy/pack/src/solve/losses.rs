@@ -1,10 +1,11 @@
 //! An exhaustive search for a placement worth so much, led by prices.
 //!
-//! At given prices each placement falls short of their bound by the sum of its losses: of each node,
-//! by how much less than the most its pattern earns; of each item, its price for each pod left out;
-//! of each frozen value, its price for each pod above it. A placement that is worth `target` has no
-//! greater loss than the bound is above the target, so all patterns of greater losses are out of the
-//! question (pricing by reduced costs, as in Baldacci, Christofides and Mingozzi 2008).
+//! At given prices each placement falls short of their bound by the sum of its losses: of each
+//! node, by how much less than the most its pattern earns; of each item, its price for each pod
+//! left out; of each frozen value, its price for each pod above it. A placement that is worth
+//! `target` has no greater loss than the bound is above the target, so all patterns of greater
+//! losses are out of the question (pricing by reduced costs, as in Baldacci, Christofides and
+//! Mingozzi 2008).
 
 use std::collections::HashMap;
 
@@ -150,7 +151,8 @@ impl<'m, 'p> Losses<'m, 'p> {
         }
     }
 
-    /// Loss that is certain by now beside that of the chosen patterns; none if nothing can come of it.
+    /// Loss that is certain by now beside that of the chosen patterns; none if nothing can come of
+    /// it.
     fn certain(&self, depth: usize) -> Option<i64> {
         let mut loss = 0;
         let prices = self.dual.items.iter().zip(&self.left).zip(&self.later[depth]);

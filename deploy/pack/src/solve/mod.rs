@@ -1,9 +1,9 @@
 //! Solving: stage by stage, each better than before or proved to be as good as can be.
 //!
-//! The stages of an [objective](crate::score::Objective) are solved in their order, and the value of
-//! each is kept in the following ones ("Priority Matters", arXiv 2511.08373, section 3). Whatever a
-//! back end returns is completed by pods of less urgent tiers, checked, and taken only if it is
-//! better; so the answer is never worse than what was there before.
+//! The stages of an [objective](crate::score::Objective) are solved in their order, and the value
+//! of each is kept in the following ones ("Priority Matters", arXiv 2511.08373, section 3).
+//! Whatever a back end returns is completed by pods of less urgent tiers, checked, and taken only
+//! if it is better; so the answer is never worse than what was there before.
 //!
 //! | module | what it holds |
 //! |---|---|

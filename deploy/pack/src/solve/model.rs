@@ -1,7 +1,8 @@
 //! A stage, or a part of one, written down for solvers: what may come to which node, and what for.
 //!
-//! Pods that cannot or must not move are taken off the nodes' capacity. The others are items: pods of
-//! one set are one item, since it does not matter which of them goes where, but for those that stay.
+//! Pods that cannot or must not move are taken off the nodes' capacity. The others are items: pods
+//! of one set are one item, since it does not matter which of them goes where, but for those that
+//! stay.
 
 use std::collections::HashMap;
 

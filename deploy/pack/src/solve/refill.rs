@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use super::room::Room;
 use crate::problem::{GangId, NodeId, Pod, PodId, Rule, Tier};
 
-/// Places as many of the other pods as fit without touching those that are placed: each where it runs
-/// if that is possible, and by best fit if not; gangs whole or not at all. `wanted` says which.
+/// Places as many of the other pods as fit without touching those that are placed: each where it
+/// runs if that is possible, and by best fit if not; gangs whole or not at all. `wanted` says
+/// which.
 pub(super) fn refill(room: &mut Room<'_>, wanted: impl Fn(PodId) -> bool) {
     let problem = room.problem();
     for tier in problem.tiers() {
@@ -65,8 +66,8 @@ fn is_out(room: &Room<'_>, gang: GangId) -> bool {
     pods.iter().all(|pod| room.placement().node(*pod).is_none())
 }
 
-/// Places what is missing of a gang, as many pods as can be and not fewer than must be; if that does
-/// not work nothing changes. Says whether the gang is placed then.
+/// Places what is missing of a gang, as many pods as can be and not fewer than must be; if that
+/// does not work nothing changes. Says whether the gang is placed then.
 pub(super) fn seat_gang(room: &mut Room<'_>, gang: GangId) -> bool {
     let problem = room.problem();
     let pods = &problem.gangs()[gang.index()].pods;

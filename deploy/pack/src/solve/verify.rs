@@ -92,8 +92,8 @@ pub struct Verified {
     pub ground: Ground,
 }
 
-/// Checks format, problem, placement, score, stages, and every bound that arithmetic proves; says of
-/// each stage what its bound rests on.
+/// Checks format, problem, placement, score, stages, and every bound that arithmetic proves; says
+/// of each stage what its bound rests on.
 pub fn verify(problem: &Problem, certificate: &Certificate) -> Result<Vec<Verified>, VerifyError> {
     if certificate.format != FORMAT {
         return Err(VerifyError::Format { format: certificate.format.clone() });

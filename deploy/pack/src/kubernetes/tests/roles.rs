@@ -18,7 +18,10 @@ fn reason(pod: Value) -> Option<String> {
 
 #[test]
 fn running_pods_that_must_stay_say_why() {
-    let owner = |kind: &str| json!({"metadata": {"ownerReferences": [{"kind": kind, "name": "x", "controller": true}]}});
+    let owner = |kind: &str| {
+        let reference = json!({"kind": kind, "name": "x", "controller": true});
+        json!({"metadata": {"ownerReferences": [reference]}})
+    };
     let cases = [
         (owner("DaemonSet"), "is a daemon of its node"),
         (owner("Node"), "is a static pod of its node"),
