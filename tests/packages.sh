@@ -1,11 +1,16 @@
 # shellcheck shell=bash
 # Installs Debian packages, for scripts that need programs which may be missing (sourced).
 
-# packages COMMAND:PACKAGE...   installs each package whose command is missing, or says which it needs
+# packages COMMAND:PACKAGE...   installs each package whose command is missing, or says which it needs;
+#                               a COMMAND that begins with / is a file, or a pattern of files
 packages() {
     local pair missing=() as_root=()
     for pair in "$@"; do
-        command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+        if [[ $pair == /* ]]; then
+            compgen -G "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+        else
+            command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+        fi
     done
     [[ ${#missing[@]} -gt 0 ]] || return 0
     [[ $(id -u) -eq 0 ]] || as_root=(sudo -n)
