@@ -38,7 +38,6 @@ const fn status(status: Status) -> &'static str {
         Status::Optimal => "optimal",
         Status::Feasible => "feasible",
         Status::TimedOut => "timed out",
-        Status::Infeasible => "infeasible",
     }
 }
 
