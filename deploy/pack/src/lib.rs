@@ -20,6 +20,8 @@
 //! | [`instances`] | problems made from a seed |
 //! | [`cpsat`] | OR-Tools CP-SAT as a back end |
 //! | `random` | numbers that follow from a seed |
+//! | [`words`] | words of others, made fit to be printed |
+//! | `number` | the greatest common divisor |
 //! | [`bench`] | measuring back ends on instances |
 
 pub mod bench;
@@ -28,9 +30,11 @@ pub mod cpsat;
 pub mod default_scheduler;
 pub mod instances;
 pub mod kubernetes;
+mod number;
 pub mod placement;
 pub mod problem;
 mod random;
 pub mod report;
 pub mod score;
 pub mod solve;
+pub mod words;

@@ -5,6 +5,7 @@ use prost::Message;
 use super::NAME;
 use super::groups::{Group, groups};
 use super::proto::{Constraint, Goal as Sum, Hint, Linear, Model, Variable};
+use crate::number::gcd;
 use crate::placement::Placement;
 use crate::problem::{Gang, NodeId, Rule, Tier};
 use crate::score::Goal;
@@ -180,7 +181,7 @@ impl<'a> StageModel<'a> {
     fn keep_parts_together(&mut self) {
         let problem = self.stage.problem;
         for (number, part) in problem.parts().iter().enumerate() {
-            let (Rule::Together(level) | Rule::AtMost { level, .. }) = part.rule;
+            let level = part.rule.level();
             let domain = |node: NodeId| problem.nodes()[node.index()].domains[level];
             let mut inside: Vec<(Option<u32>, i32)> = Vec::new();
             for (group, counts) in self.groups.iter().zip(&self.counts) {
@@ -322,10 +323,6 @@ fn value_bound(goal: Goal, objective_bound: f64, offset: i64) -> u32 {
         Goal::Placed => u32::try_from(least.saturating_neg().max(0)).unwrap_or(nothing),
         Goal::Disturbed => u32::try_from(least).unwrap_or(nothing),
     }
-}
-
-fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]
