@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::launch::LaunchArguments;
 use crate::pack::arguments::PackCommand;
+use crate::status::StatusArguments;
 
-/// Plans training jobs on clusters of clusters.
+/// Plans training jobs on clusters of clusters, and starts them.
 #[derive(Debug, Parser)]
 #[command(name = "onepath", version, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -23,6 +25,16 @@ pub(crate) enum Task {
     Scheduler(SchedulerArguments),
     /// Prints this node's GPUs and NICs as an entry of an inventory file
     Detect(DetectArguments),
+    /// Starts the ranks of a job: on this machine, on hosts, in a Kubernetes cluster
+    Launch(Box<LaunchArguments>),
+    /// Cleans up after a launcher that was killed, which starts it
+    #[command(hide = true)]
+    LaunchWarden {
+        /// Folder that is removed in the end
+        folder: PathBuf,
+    },
+    /// Shows what the ranks and pods of a job in a Kubernetes cluster do
+    Status(StatusArguments),
     /// Places pods on nodes, by priority, gangs all or none
     Pack(Box<PackCommand>),
 }

@@ -1,4 +1,4 @@
-//! onepath: plans training jobs on clusters of clusters.
+//! onepath: plans training jobs on clusters of clusters, and starts them.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -12,20 +12,28 @@
 //! | `scheduler` | in a Kubernetes cluster: pods that the default scheduler leaves pending |
 //! | `pack` | pods on nodes |
 //! | `detect` | this node's GPUs and NICs as an entry of an inventory |
+//! | `launch` | starting ranks: on this machine, over ssh, in a Kubernetes cluster |
+//! | `status` | what the ranks and pods of a job in a cluster do |
+//! | `connect` | reaching a Kubernetes cluster |
 //!
-//! Exit codes: 0 all is well, 1 a failure or wrong input, 2 a wrong command line.
+//! Exit codes: 0 all is well, 1 a failure or wrong input, 2 a wrong command line; of `launch` that
+//! of the rank that failed.
 
 mod arguments;
+mod connect;
 mod convert;
 mod detect;
 mod emit;
 mod evaluate;
 mod job;
+mod launch;
 mod pack;
 mod plan;
 mod read;
 mod scheduler;
+mod status;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -67,6 +75,11 @@ fn main() -> ExitCode {
             None => pack::place::run(&command.pack).map_err(|error| error.to_string()),
         },
         Task::Detect(arguments) => detect::run(&arguments).map_err(|error| error.to_string()),
+        Task::Launch(arguments) => return ended(launch::run(&arguments)),
+        Task::LaunchWarden { folder } => {
+            return ended(Ok::<u8, String>(launch::run_warden(&folder)));
+        }
+        Task::Status(arguments) => return ended(status::run(&arguments)),
     };
     match text {
         Ok(text) => print(&text),
@@ -94,6 +107,14 @@ fn print(text: &str) -> ExitCode {
             fail(FAILURE, &format!("standard output: {error}"))
         }
         _ => ExitCode::SUCCESS,
+    }
+}
+
+/// The exit code of what prints by itself.
+fn ended(code: Result<u8, impl Display>) -> ExitCode {
+    match code {
+        Ok(code) => ExitCode::from(code),
+        Err(problem) => fail(FAILURE, &problem.to_string()),
     }
 }
 

@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("collectives/src/engine/mod.rs", "operations in flight hold pointers into lent buffers"),
     ("collectives/src/reduce/", "SIMD intrinsics and the kernels behind CombineFn and FinishFn"),
     ("deploy/pack/src/cpsat/library.rs", "calls of libortools, and the clock of a thread"),
+    ("deploy/src/launch/group/child.rs", "ties a process to its parent between fork and exec"),
     ("transport/examples/local_speed.rs", "posts as the engine does"),
     ("transport/src/flow/", "chunks are placed through pointers into the caller's buffers"),
     ("transport/src/lib.rs", "a transport is told of memory that its device may read"),
