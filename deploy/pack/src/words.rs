@@ -4,10 +4,8 @@
 /// bounded length.
 pub fn one_line(text: &str) -> String {
     const MOST: usize = 300;
-    let unfit = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
-    };
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2066}'..='\u{2069}');
+    let unfit = |c: char| c.is_control() || turns(c) || ('\u{2028}'..='\u{202e}').contains(&c);
     let clean = |c: char| if unfit(c) { ' ' } else { c };
     text.chars().take(MOST).map(clean).collect()
 }

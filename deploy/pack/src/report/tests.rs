@@ -78,7 +78,8 @@ fn a_gang_that_the_default_leaves_is_placed_by_a_move_that_all_forms_show() {
             "1 (1 in gangs not whole)",
             "default/astray  no node suits it (taints, labels, affinity, anti-affinity of pods \
              that stay)",
-            "default/huge    asks for 9000m of cpu, no node has more than 4000m beside pods that stay",
+            "default/huge    asks for 9000m of cpu, no node has more than 4000m beside \
+             pods that stay",
         ] {
             assert!(text.contains(expected), "{expected:?} is not in\n{text}");
         }

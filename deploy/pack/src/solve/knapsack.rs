@@ -56,7 +56,7 @@ impl<'a> Knapsack<'a> {
             of.map(|(size, room)| ((*size as i128) << SHARE_BITS) / *room as i128).sum::<i128>()
                 as i64
         };
-        // `bound` holds in this order alone: exactly by profit for a share, what earns nothing last.
+        // `bound` holds in this order: by profit for a share, exactly; what earns nothing last.
         let times = |profit: i64, share: i64| i128::from(profit) * i128::from(share);
         let falling = |(a, of_a): &(Entry<'_>, i64), (b, of_b): &(Entry<'_>, i64)| {
             if a.profit > 0 && b.profit > 0 {
