@@ -15,15 +15,15 @@ use crate::problem::{GangId, NodeId, PodId, Problem, Tier};
 /// Room passes from node to node by pods that move and by gangs that are left out as a whole;
 /// nodes without such ties are judged each by itself.
 pub fn unjustified(problem: &Problem, placement: &Placement) -> Vec<PodId> {
-    let mut ties = Ties { above: (0..problem.nodes().len() as u32).map(NodeId).collect() };
+    let mut rooms = Ties { above: (0..problem.nodes().len() as u32).map(NodeId).collect() };
     let mut gangs: HashMap<GangId, NodeId> = HashMap::new();
     for (id, pod) in problem.numbered_pods() {
         match (pod.runs_on, placement.node(id)) {
-            (Some(from), Some(to)) => ties.join(from, to),
+            (Some(from), Some(to)) => rooms.join(from, to),
             (Some(from), None) => {
                 if let Some(gang) = pod.gang {
                     let first = *gangs.entry(gang).or_insert(from);
-                    ties.join(first, from);
+                    rooms.join(first, from);
                 }
             }
             (None, _) => {}
@@ -32,14 +32,14 @@ pub fn unjustified(problem: &Problem, placement: &Placement) -> Vec<PodId> {
     let mut urgent: HashMap<NodeId, Tier> = HashMap::new();
     for (id, pod) in problem.numbered_pods().filter(|(_, pod)| pod.runs_on.is_none()) {
         if let Some(node) = placement.node(id).filter(|_| problem.preempts(id)) {
-            let tier = urgent.entry(ties.top(node)).or_insert(pod.tier);
+            let tier = urgent.entry(rooms.top(node)).or_insert(pod.tier);
             *tier = pod.tier.min(*tier);
         }
     }
     let mut unjustified = Vec::new();
     for (id, pod) in problem.numbered_pods() {
         let Some(from) = pod.runs_on.filter(|_| placement.node(id).is_none()) else { continue };
-        if urgent.get(&ties.top(from)).is_none_or(|tier| *tier >= pod.tier) {
+        if urgent.get(&rooms.top(from)).is_none_or(|tier| *tier >= pod.tier) {
             unjustified.push(id);
         }
     }

@@ -69,9 +69,9 @@ impl<'a> Knapsack<'a> {
             let share = share(&entry);
             (entry, share)
         };
-        let mut shared: Vec<(Entry<'_>, i64)> = entries.into_iter().map(with_share).collect();
-        shared.sort_by(falling);
-        let (entries, shares): (Vec<_>, Vec<_>) = shared.into_iter().unzip();
+        let mut sorted: Vec<(Entry<'_>, i64)> = entries.into_iter().map(with_share).collect();
+        sorted.sort_by(falling);
+        let (entries, shares): (Vec<_>, Vec<_>) = sorted.into_iter().unzip();
         let taken = vec![0; entries.len()];
         let resources = room.iter().filter(|room| **room > 0).count() as i64;
         Self { entries, shares, room: room.to_vec(), resources, taken, steps }
