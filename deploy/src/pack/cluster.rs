@@ -12,6 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, Resource};
 use onepath_pack::kubernetes::Snapshot;
 use onepath_pack::kubernetes::objects::ObjectError;
+use onepath_pack::words::one_line;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -60,7 +61,7 @@ pub(crate) fn read(arguments: &PackArguments) -> Result<Snapshot, ClusterError> 
         let url = config.cluster_url.to_string();
         let problem = |error: kube::Error| ClusterError::Config {
             from: url.clone(),
-            problem: one_line(&error),
+            problem: one_line(&error.to_string()),
         };
         let client = Client::try_from(config).map_err(problem)?;
         let mut snapshot = Snapshot::default();
@@ -86,15 +87,17 @@ async fn config(path: Option<&Path>, context: Option<&String>) -> Result<Config,
         .map_or_else(|| "--cluster".to_owned(), |path| PathBuf::from(path).display().to_string());
     let wrong = |problem: String| ClusterError::Config { from: from.clone(), problem };
     let mut config = match (path, context) {
-        (None, None) => Config::infer().await.map_err(|error| wrong(one_line(&error)))?,
+        (None, None) => {
+            Config::infer().await.map_err(|error| wrong(one_line(&error.to_string())))?
+        }
         (path, _) => {
             let file = match path {
                 Some(path) => Kubeconfig::read_from(path),
                 None => Kubeconfig::read(),
             };
-            let file = file.map_err(|error| wrong(one_line(&error)))?;
+            let file = file.map_err(|error| wrong(one_line(&error.to_string())))?;
             let config = Config::from_custom_kubeconfig(file, &options).await;
-            config.map_err(|error| wrong(one_line(&error)))?
+            config.map_err(|error| wrong(one_line(&error.to_string())))?
         }
     };
     config.connect_timeout = Some(PATIENCE);
@@ -117,7 +120,8 @@ where
         parameters.continue_token = next;
         let page = api.list(&parameters).await.map_err(|error| wrong(said(&error)))?;
         for object in page.items {
-            let value = serde_json::to_value(object).map_err(|error| wrong(one_line(&error)))?;
+            let value = serde_json::to_value(object)
+                .map_err(|error| wrong(one_line(&error.to_string())))?;
             snapshot.add(value)?;
         }
         next = page.metadata.continue_.filter(|token| !token.is_empty());
@@ -136,12 +140,5 @@ fn said(error: &kube::Error) -> String {
     while let Some(next) = cause.source() {
         cause = next;
     }
-    one_line(&cause)
-}
-
-fn one_line(message: &impl ToString) -> String {
-    const MOST: usize = 400;
-    let text = message.to_string();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().filter(|c| !c.is_control()).take(MOST).collect()
+    one_line(&cause.to_string())
 }

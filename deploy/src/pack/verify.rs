@@ -7,6 +7,7 @@ use onepath_pack::problem::Problem;
 use onepath_pack::score::Goal;
 use onepath_pack::solve::certificate::Certificate;
 use onepath_pack::solve::verify::{Ground, Verified, VerifyError, verify};
+use onepath_pack::words::{csv_field, one_line};
 
 use super::arguments::VerifyArguments;
 use super::input::{self, InputError};
@@ -62,15 +63,21 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<String, CertificateErro
         Format::Json => serde_json::to_string_pretty(&stages)? + "\n",
         Format::Csv => {
             let names = "priority,goal,value,bound,rests on\n".to_owned();
-            rows(&problem, &stages).fold(names, |text, row| text + &row.join(",") + "\n")
+            rows(&problem, &stages).fold(names, |text, row| {
+                text + &row.map(|field| csv_field(&field)).join(",") + "\n"
+            })
         }
     })
 }
 
 fn text_of(problem: &Problem, stages: &[Verified]) -> String {
     let proved = stages.iter().filter(|stage| stage.value == stage.bound).count();
+    let again = |stage: &&Verified| stage.ground == Ground::Arithmetic;
+    let by_arithmetic =
+        stages.iter().filter(|stage| stage.value == stage.bound).filter(again).count();
     let text = format!(
-        "The certificate holds: {} pods on {} nodes, {proved} of {} stages optimal.\n\n\
+        "The certificate holds: {} pods on {} nodes, {proved} of {} stages optimal, \
+         {by_arithmetic} by arithmetic.\n\n\
          priority     goal              value   bound  rests on\n",
         problem.pods().len(),
         problem.nodes().len(),
@@ -89,7 +96,7 @@ fn rows(problem: &Problem, stages: &[Verified]) -> impl Iterator<Item = [String;
         };
         let ground = match &stage.ground {
             Ground::Arithmetic => "arithmetic, done again here".to_owned(),
-            Ground::Solver(name) => format!("the word of {name}"),
+            Ground::Solver(name) => format!("the word of {}", one_line(name)),
         };
         [
             problem.priorities()[stage.tier as usize].to_string(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use onepath_pack::evictions::unjustified;
 use onepath_pack::kubernetes::{Mapping, Snapshot, SnapshotError, SnapshotOptions};
 use onepath_pack::placement::Placement;
 use onepath_pack::problem::{PodId, Problem};
@@ -77,27 +78,27 @@ pub(crate) enum ThinkError {
     Budgets { tries: usize },
 }
 
-/// How often a plan may break disruption budgets before it is given up.
+/// How often a plan may break disruption budgets, or evict for nobody more urgent, before it is
+/// given up; from the middle on all pods stay if it is the latter.
 const TRIES: usize = 8;
 
 /// Looks for a better placement: shortly, and then longer if nothing was found and nothing proved.
 pub(crate) fn think(mut matter: Matter) -> Result<Thought, ThinkError> {
-    for _ in 0..TRIES {
-        let (problem, mapping) = matter.snapshot.problem(&matter.options)?;
-        let mut answer = None;
-        for time in matter.budgets {
-            let found = solve(&problem, &options(&matter, time), &[])?;
-            let better = is_better(&problem, &found);
-            let sure = found.status == Status::Optimal;
-            answer = Some(found);
-            if better || sure {
-                break;
-            }
+    let mut held = BTreeSet::new();
+    for number in 0..TRIES {
+        let (mut problem, mapping) = matter.snapshot.problem(&matter.options)?;
+        for (id, _) in (0..).map(PodId).zip(&mapping.pods).filter(|(_, pod)| held.contains(*pod)) {
+            problem.hold(id);
         }
-        let Some(answer) = answer else { break };
+        let Some(answer) = answer(&matter, &problem)? else { break };
         let broken = broken_budgets(&problem, &mapping, &answer.placement);
-        if broken.is_empty() {
+        let unjustified = unjustified(&problem, &answer.placement);
+        if broken.is_empty() && unjustified.is_empty() {
             return conclude(&matter, &problem, &mapping, &answer);
+        }
+        held.extend(unjustified.iter().map(|pod| mapping.pods[pod.index()]));
+        if number >= TRIES / 2 && !unjustified.is_empty() {
+            held.extend(&mapping.pods);
         }
         // Next time as if they allowed nothing: then their pods stay.
         for budget in &mut matter.snapshot.budgets {
@@ -107,6 +108,20 @@ pub(crate) fn think(mut matter: Matter) -> Result<Thought, ThinkError> {
         }
     }
     Err(ThinkError::Budgets { tries: TRIES })
+}
+
+/// The best placement: of the first budget of time, or of the second.
+fn answer(matter: &Matter, problem: &Problem) -> Result<Option<Answer>, SolveError> {
+    let mut answer = None;
+    for time in matter.budgets {
+        let found = solve(problem, &options(matter, time), &[])?;
+        let enough = is_better(problem, &found) || found.status == Status::Optimal;
+        answer = Some(found);
+        if enough {
+            break;
+        }
+    }
+    Ok(answer)
 }
 
 fn options(matter: &Matter, time: Duration) -> Options {
@@ -266,4 +281,65 @@ pub(crate) fn text(thought: &Thought) -> String {
     lines.extend(thought.left.iter().map(|(pod, why)| format!("left {pod}: {why}")));
     lines.extend(thought.notes.iter().map(|note| format!("note: {note}")));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use onepath_pack::kubernetes::{Snapshot, SnapshotOptions};
+
+    use super::{Known, Matter, Thought, think};
+    use crate::scheduler::core::world::PodName;
+
+    /// What is thought of a node of 2 CPUs, where a pod of 2 runs, and two waiting pods of 1.
+    fn thought(waiting: &str) -> Thought {
+        let pod = |name: &str, spec: &str, cpu: u32| {
+            format!(
+                "---\nkind: Pod\nmetadata: {{name: {name}, ownerReferences: [{{kind: ReplicaSet, \
+                 name: {name}, controller: true}}]}}\nspec: {{schedulerName: onepath, {spec}, \
+                 containers: [{{resources: {{requests: {{cpu: {cpu}}}}}}}]}}\n"
+            )
+        };
+        let mut snapshot = Snapshot::default();
+        let node = "kind: Node\nmetadata: {name: n, uid: n}\n\
+            status: {allocatable: {cpu: 2, pods: 9}}\n";
+        let running = pod("running", "nodeName: n, priority: 5", 2);
+        let files = [node.to_owned(), running, pod("p", waiting, 1), pod("q", waiting, 1)];
+        snapshot.read(&files.concat()).expect("the objects are right");
+        let known = |name: &str| Known {
+            name: PodName {
+                namespace: "default".to_owned(),
+                name: name.to_owned(),
+                uid: name.to_owned(),
+            },
+            owner: Some(name.to_owned()),
+            grace: Duration::ZERO,
+        };
+        think(Matter {
+            id: "plan".to_owned(),
+            snapshot,
+            options: SnapshotOptions::default(),
+            pods: ["running", "p", "q"].map(known).to_vec(),
+            budgets: [Duration::from_mins(1); 2],
+            seed: 1,
+            interrupt: Arc::default(),
+        })
+        .expect("a thought")
+    }
+
+    #[test]
+    fn two_waiting_pods_do_not_evict_one_that_is_as_urgent_and_nothing_else_fails() {
+        let thought = thought("priority: 5");
+        assert_eq!(thought.plan, None);
+        assert_eq!(thought.left.len(), 2);
+    }
+
+    #[test]
+    fn more_urgent_pods_evict_unless_their_policy_is_never() {
+        let plan = thought("priority: 9").plan.expect("the pod that runs is less urgent");
+        assert_eq!((plan.targets.len(), plan.victims.len()), (2, 1));
+        assert_eq!(thought("priority: 9, preemptionPolicy: Never").plan, None);
+    }
 }

@@ -37,6 +37,20 @@ fn a_certificate_of_the_example_holds_and_of_changed_objects_does_not() {
     text(&["pack", PODS, "--nodes", NODES, "--certificate", &path]);
     let verified = text(&["pack", "verify", &path, PODS, "--nodes", NODES]);
     assert!(verified.contains("12 pods on 5 nodes, 4 of 4 stages optimal"), "{verified}");
+    let [forged, csv_forged] = ["text", "csv"].map(|format| {
+        let certificate = fs::read_to_string(&path).expect("the certificate is there");
+        let solver = "\"solver\":\"search\"";
+        assert!(certificate.contains(solver), "{certificate}");
+        let lie = "\"solver\":\"x\\n1000,most placed,7,7,arithmetic\"";
+        let forged = certificate.replace(solver, lie);
+        let forged = file("pack-certificate-forged", "forged.json", forged).display().to_string();
+        text(&["pack", "verify", &forged, PODS, "--nodes", NODES, "--format", format])
+    });
+    assert_eq!(forged.lines().count(), verified.lines().count(), "{forged}");
+    assert!(
+        csv_forged.contains(",\"the word of x 1000,most placed,7,7,arithmetic\""),
+        "{csv_forged}"
+    );
     let csv = text(&["pack", "verify", &path, PODS, "--nodes", NODES, "--format", "csv"]);
     assert_eq!(csv.lines().count(), 5);
     let refused = |arguments: &[&str], expected: &str| {

@@ -55,6 +55,7 @@ mod tests {
             setup: Setup { nodes: 4, pods_per_node: 4, priorities: 1, utilisation: 90 },
             seed: 1,
             verdict,
+            left: 0,
             time: Duration::ZERO,
             before: score(1),
             after: score(placed),

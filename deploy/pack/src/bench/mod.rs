@@ -18,7 +18,7 @@ use crate::placement::Placement;
 use crate::score::Score;
 use crate::solve::back_end::BackEnd;
 use crate::solve::deadline::Stopwatch;
-use crate::solve::report::Status;
+use crate::solve::report::{StageReport, Status};
 use crate::solve::{Options, SolveError, solve, solve_with};
 
 /// What came of one instance.
@@ -47,6 +47,8 @@ pub struct Run {
     pub seed: u64,
     /// What came of it.
     pub verdict: Verdict,
+    /// Stages that were not for it, so that the search of this crate solved them.
+    pub left: usize,
     /// How long it took, by the budget's clock.
     #[serde(rename = "time_s", serialize_with = "seconds")]
     pub time: Duration,
@@ -100,8 +102,11 @@ pub fn run(
         (false, true) => Verdict::DefaultOptimal,
         (false, false) => Verdict::Failed,
     };
+    let by_another =
+        |stage: &&StageReport| stage.back_end.as_ref().is_some_and(|name| *name != answer.back_end);
+    let left = answer.stages.iter().filter(by_another).count();
     let (back_end, after) = (answer.back_end, answer.score);
-    Ok(Run { back_end, setup, seed, verdict, time, before, after })
+    Ok(Run { back_end, setup, seed, verdict, left, time, before, after })
 }
 
 fn seconds<S: serde::Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {

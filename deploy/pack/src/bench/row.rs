@@ -24,6 +24,8 @@ pub struct Row {
     pub default_optimal: usize,
     /// Neither better nor proved.
     pub failed: usize,
+    /// Stages that were not for the back end, so that the search of this crate solved them.
+    pub left: usize,
     /// Half of the runs took no longer.
     #[serde(rename = "median_s", serialize_with = "seconds")]
     pub median: Duration,
@@ -77,6 +79,7 @@ fn row(runs: &[Run], setup: Option<Setup>, back_end: &str) -> Row {
         better: count(Verdict::Better),
         default_optimal: count(Verdict::DefaultOptimal),
         failed: count(Verdict::Failed),
+        left: runs.iter().map(|run| run.left).sum(),
         median: quantile(&times, 50),
         p99: quantile(&times, 99),
         max: quantile(&times, 100),
@@ -102,7 +105,7 @@ mod tests {
         let setup = Setup { nodes, pods_per_node: 4, priorities: 1, utilisation: 90 };
         let (before, after) = (Score { tiers: Vec::new() }, Score { tiers: Vec::new() });
         let (back_end, time) = (back_end.to_owned(), Duration::from_millis(time_ms));
-        Run { back_end, setup, seed: 1, verdict, time, before, after }
+        Run { back_end, setup, seed: 1, verdict, left: nodes as usize, time, before, after }
     }
 
     #[test]
@@ -127,6 +130,7 @@ mod tests {
         ];
         assert_eq!(kinds, expected);
         assert_eq!((rows[3].improved(), rows[3].proved(), rows[3].failed), (2, 2, 0));
+        assert_eq!((rows[2].left, rows[3].left), (16, 20));
         assert_eq!((rows[3].median.as_millis(), rows[3].max.as_millis()), (5, 7));
     }
 

@@ -5,6 +5,7 @@ use prost::Message;
 use super::NAME;
 use super::groups::{Group, groups};
 use super::proto::{Constraint, Goal as Sum, Hint, Linear, Model, Variable};
+use crate::number::gcd;
 use crate::placement::Placement;
 use crate::problem::{Gang, NodeId, Rule, Tier};
 use crate::score::Goal;
@@ -72,11 +73,10 @@ impl<'a> StageModel<'a> {
             let counts: Vec<i64> = counts.iter().map(|at| solution[*at as usize]).collect();
             group.seat(self.stage.problem, &counts, &mut placement);
         }
-        // The objective is a sum of integers, so the next one is a bound too.
-        let least = (objective_bound - 1e-6).ceil() as i64 + self.offset;
+        let bound = value_bound(self.stage.goal, objective_bound, self.offset);
         let bound = match self.stage.goal {
-            Goal::Placed => self.stage.bound.min(u32::try_from(-least).unwrap_or(0)),
-            Goal::Disturbed => self.stage.bound.max(u32::try_from(least).unwrap_or(0)),
+            Goal::Placed => self.stage.bound.min(bound),
+            Goal::Disturbed => self.stage.bound.max(bound),
         };
         Some((placement, bound))
     }
@@ -181,7 +181,7 @@ impl<'a> StageModel<'a> {
     fn keep_parts_together(&mut self) {
         let problem = self.stage.problem;
         for (number, part) in problem.parts().iter().enumerate() {
-            let (Rule::Together(level) | Rule::AtMost { level, .. }) = part.rule;
+            let level = part.rule.level();
             let domain = |node: NodeId| problem.nodes()[node.index()].domains[level];
             let mut inside: Vec<(Option<u32>, i32)> = Vec::new();
             for (group, counts) in self.groups.iter().zip(&self.counts) {
@@ -308,6 +308,36 @@ impl<'a> StageModel<'a> {
     }
 }
 
-fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { gcd(b, a % b) }
+/// What a bound of the objective says of a stage's value: nothing, if it is no number of pods.
+fn value_bound(goal: Goal, objective_bound: f64, offset: i64) -> u32 {
+    let nothing = match goal {
+        Goal::Placed => u32::MAX,
+        Goal::Disturbed => 0,
+    };
+    if objective_bound.is_nan() {
+        return nothing;
+    }
+    // The objective is a sum of integers, so the next one is a bound too.
+    let least = ((objective_bound - 1e-6).ceil() as i64).saturating_add(offset);
+    match goal {
+        Goal::Placed => u32::try_from(least.saturating_neg().max(0)).unwrap_or(nothing),
+        Goal::Disturbed => u32::try_from(least).unwrap_or(nothing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Goal, value_bound};
+
+    #[test]
+    fn a_bound_that_is_no_number_of_pods_proves_nothing() {
+        assert_eq!(value_bound(Goal::Placed, -6.0, -1), 7);
+        assert_eq!(value_bound(Goal::Placed, 1.0, 0), 0);
+        assert_eq!(value_bound(Goal::Disturbed, 2.1, 1), 4);
+        for far in [-1e300, f64::NEG_INFINITY, f64::NAN] {
+            assert_eq!(value_bound(Goal::Placed, far, -1), u32::MAX, "{far}");
+            assert_eq!(value_bound(Goal::Disturbed, far, -1), 0, "{far}");
+        }
+        assert_eq!(value_bound(Goal::Disturbed, f64::INFINITY, 1), 0);
+    }
 }

@@ -103,7 +103,7 @@ fn is_whole(problem: &Problem, gang: &Gang, placement: &Placement) -> bool {
         && parts.into_iter().all(|part| {
             let part = &problem.parts()[part.index()];
             let nodes = part.pods.iter().filter_map(|pod| placement.node(*pod));
-            let (Rule::Together(level) | Rule::AtMost { level, .. }) = part.rule;
+            let level = part.rule.level();
             let mut domains: Vec<_> =
                 nodes.map(|node| problem.nodes()[node.index()].domains[level]).collect();
             domains.sort_unstable();

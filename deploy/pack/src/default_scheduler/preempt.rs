@@ -21,6 +21,9 @@ pub(super) struct Candidate {
 /// `Evaluator.findCandidates` and `SelectCandidate`: on a large cluster not all nodes are tried,
 /// but from a drawn one on until there are enough.
 pub(super) fn find(state: &State<'_>, pod: PodId, random: &mut Random) -> Option<Candidate> {
+    if !state.problem.preempts(pod) {
+        return None;
+    }
     let nodes: Vec<NodeId> = (0..state.problem.nodes().len() as u32)
         .map(NodeId)
         .filter(|node| state.problem.allows(pod, *node))

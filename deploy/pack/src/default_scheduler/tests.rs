@@ -147,6 +147,18 @@ fn a_fixed_pod_and_an_equally_urgent_one_are_no_victims() {
 }
 
 #[test]
+fn a_pod_whose_policy_is_never_evicts_nobody_and_waits() {
+    let (mut builder, _) = cluster(&[[1000, 1000], [500, 1000]]);
+    builder.pod(pod(0, 1, [1000, 0], Some(0)));
+    let large = builder.pod(pod(1, 9, [800, 0], None));
+    let small = builder.pod(pod(2, 9, [500, 0], None));
+    builder.never_preempts(large);
+    builder.never_preempts(small);
+    let problem = builder.finish().expect("a problem");
+    assert_eq!(places(&schedule(&problem, &ONE_BY_ONE)), [Some(0), None, Some(1)]);
+}
+
+#[test]
 fn a_node_that_does_not_suit_is_never_taken() {
     let (mut builder, _) = cluster(&[[1000, 1000], [1000, 1000]]);
     let class = builder.class(Box::new([false, true]));

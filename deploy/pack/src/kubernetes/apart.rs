@@ -11,6 +11,7 @@ use super::objects::{LabelSelector, Operator, Pod, PodAffinityTerm};
 use super::reason::Constraint;
 use super::snapshot::{HOSTNAME, Snapshot};
 use super::survey::{Role, Survey};
+use crate::problem::Mobility;
 
 /// A made resource: what each node has of it, and what pods take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,7 +149,7 @@ pub(super) fn unsuited(survey: &Survey<'_>) -> BTreeMap<usize, BTreeSet<usize>> 
         let pairs = [(&sides.holders, &sides.matches), (&sides.matches, &sides.holders)];
         for (open, staying) in pairs {
             let staying = staying.iter().filter_map(|pod| match survey.roles[*pod] {
-                Role::Held(node, _) => Some(node),
+                Role::Held(node, _) | Role::Running(node, Mobility::Fixed) => Some(node),
                 _ => None,
             });
             let nodes = near(survey.snapshot, &term.key, staying);

@@ -97,7 +97,7 @@ fn add_pods(
         );
         let member = members.get(&index);
         let class = classes.of(builder, index);
-        builder.pod(PodSpec {
+        let id = builder.pod(PodSpec {
             name: metadata.full_name(),
             owner,
             priority: survey.priorities[index],
@@ -108,6 +108,9 @@ fn add_pods(
             gang: member.map(|(gang, _)| *gang),
             part: member.and_then(|(_, part)| *part),
         });
+        if snapshot.pods[index].spec.preemption_policy == "Never" {
+            builder.never_preempts(id);
+        }
         pods.push(index);
     }
     pods

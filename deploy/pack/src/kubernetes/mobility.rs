@@ -93,10 +93,10 @@ fn allowed(budget: &PodDisruptionBudget, healthy: usize) -> i64 {
     if let Some(status) = budget.status {
         return status.disruptions_allowed;
     }
-    let share = |share: &super::objects::IntOrPercent| share.of(healthy).map_or(0, |n| n as i64);
     match (&budget.spec.min_available, &budget.spec.max_unavailable) {
-        (Some(least), _) => healthy as i64 - share(least),
-        (None, Some(most)) => share(most),
+        // A share that cannot be read allows nothing: the controller does not either.
+        (Some(least), _) => least.of(healthy).map_or(0, |least| healthy as i64 - least as i64),
+        (None, Some(most)) => most.of(healthy).map_or(0, |most| most as i64),
         (None, None) => healthy as i64,
     }
 }

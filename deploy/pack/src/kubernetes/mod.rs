@@ -41,9 +41,4 @@ pub use snapshot::{
     BudgetUse, HOSTNAME, Mapping, MovablePods, Snapshot, SnapshotError, SnapshotOptions,
 };
 
-/// A text without line breaks and of bounded length, for messages of one line.
-pub(crate) fn one_line(text: &str) -> String {
-    const MOST: usize = 300;
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(MOST).map(clean).collect()
-}
+pub(crate) use crate::words::one_line;

@@ -100,6 +100,8 @@ pub enum Held {
     Critical,
     /// A disruption budget allows no disruption.
     Budget(String),
+    /// Several disruption budgets are about it, these two among them.
+    Budgets([String; 2]),
     /// It has a constraint that the model does not have.
     Constraint(Constraint),
     /// More runs on its node than it has room for.
@@ -122,6 +124,9 @@ impl fmt::Display for Held {
             Self::Unowned => f.write_str("has no controller that would make it anew"),
             Self::Critical => f.write_str("is critical for the cluster"),
             Self::Budget(name) => write!(f, "PodDisruptionBudget {name} allows no disruption"),
+            Self::Budgets([one, other]) => {
+                write!(f, "PodDisruptionBudgets {one} and {other}: nobody may evict it")
+            }
             Self::Constraint(constraint) => write!(f, "{constraint} is not modelled"),
             Self::Overfull(resource) => write!(f, "its node has too little {resource} already"),
             Self::Wrong { field, problem } => write!(f, "{field}: {problem}"),

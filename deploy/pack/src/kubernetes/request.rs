@@ -41,7 +41,12 @@ pub(super) fn of(spec: &PodSpec) -> Result<Counted, OutOfRange> {
         }
     }
     raise(&mut sum, &most);
-    let whole = requests(&spec.resources)?;
+    // The API server takes a limit of the whole pod for its request where no container has one.
+    let whole = counted(&spec.resources.limits)?;
+    for (resource, amount) in whole.into_iter().filter(|(resource, _)| of_whole_pods(resource)) {
+        sum.entry(resource).or_insert(amount);
+    }
+    let whole = counted(&spec.resources.requests)?;
     sum.extend(whole.into_iter().filter(|(resource, _)| of_whole_pods(resource)));
     add(&mut sum, &counted(&spec.overhead)?)?;
     sum.insert(PODS.to_owned(), 1);

@@ -136,18 +136,25 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Pods of a budget that allows no disruption stay.
+    /// Pods of a budget that allows no disruption stay, and those of several budgets: the eviction
+    /// API refuses them (`pkg/registry/core/pod/storage/eviction.go`).
     fn keep_budgets(&mut self) {
         let running: Vec<usize> =
             (0..self.roles.len()).filter(|index| self.roles[*index].node().is_some()).collect();
         self.budgets = mobility::budgets(self.snapshot, &running);
+        let mut first: HashMap<usize, &str> = HashMap::new();
         for budget in &self.budgets {
-            if budget.allowed > 0 {
-                continue;
-            }
             for &index in &budget.pods {
+                let other = *first.entry(index).or_insert(&budget.name);
+                let held = match self.roles[index] {
+                    Role::Running(..) if budget.allowed <= 0 => Held::Budget(budget.name.clone()),
+                    Role::Running(..) if other != budget.name => {
+                        Held::Budgets([other.to_owned(), budget.name.clone()])
+                    }
+                    _ => continue,
+                };
                 if let Role::Running(node, _) = self.roles[index] {
-                    self.roles[index] = Role::Held(node, Held::Budget(budget.name.clone()));
+                    self.roles[index] = Role::Held(node, held);
                 }
             }
         }

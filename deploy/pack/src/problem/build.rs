@@ -1,6 +1,6 @@
 //! Making a problem piece by piece, with everything checked that solvers rely on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use thiserror::Error;
 
@@ -143,6 +143,7 @@ pub struct Builder {
     classes: Vec<Class>,
     class_of: HashMap<Box<[bool]>, ClassId>,
     pods: Vec<PodSpec>,
+    polite: BTreeSet<PodId>,
 }
 
 impl Builder {
@@ -184,6 +185,11 @@ impl Builder {
         PodId(self.pods.len() as u32 - 1)
     }
 
+    /// No running pod gives way to this one (`preemptionPolicy: Never`).
+    pub fn never_preempts(&mut self, pod: PodId) {
+        self.polite.insert(pod);
+    }
+
     /// The problem, or what is wrong with the pieces.
     pub fn finish(self) -> Result<Problem, BuildError> {
         self.check_counts()?;
@@ -202,6 +208,7 @@ impl Builder {
             sets: Vec::new(),
             gangs: self.gangs,
             parts: self.parts,
+            polite: self.polite,
         };
         number_pods(&mut problem, self.pods);
         check_gangs(&problem)?;
@@ -241,7 +248,7 @@ impl Builder {
         }
         for part in &self.parts {
             let of = || format!("part {}", part.name);
-            let (Rule::Together(level) | Rule::AtMost { level, .. }) = part.rule;
+            let level = part.rule.level();
             known(level, self.levels.len(), "level", of)?;
             known(part.gang.index(), self.gangs.len(), "gang", of)?;
         }

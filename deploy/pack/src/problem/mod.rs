@@ -7,6 +7,7 @@
 
 mod build;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 pub(crate) use build::LARGEST_AMOUNT;
@@ -86,7 +87,8 @@ pub struct Node {
 pub enum Mobility {
     /// Nothing: it stays where it is.
     Fixed,
-    /// It may be evicted for a more urgent tier, but whoever makes it anew decides where it goes.
+    /// It may be evicted, but whoever makes it anew decides where it goes. A placement may leave it
+    /// out for more pods of its own tier too: [`evictions`](crate::evictions) says where.
     Evictable,
     /// It may also be moved: its re-creation is under our control.
     Movable,
@@ -172,6 +174,14 @@ pub enum Rule {
     },
 }
 
+impl Rule {
+    /// The level that it is about.
+    pub const fn level(self) -> usize {
+        let (Self::Together(level) | Self::AtMost { level, .. }) = self;
+        level
+    }
+}
+
 /// A level of the topology: `kubernetes.io/hostname`, `network.topology.nvidia.com/leaf`, ...
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level {
@@ -193,6 +203,7 @@ pub struct Problem {
     pub(crate) sets: Vec<Set>,
     pub(crate) gangs: Vec<Gang>,
     pub(crate) parts: Vec<Part>,
+    pub(crate) polite: BTreeSet<PodId>,
 }
 
 impl Problem {
@@ -266,6 +277,26 @@ impl Problem {
             Some(at) if *at == node => true,
             Some(_) => *mobility == Mobility::Movable && self.suits(pod, node),
             None => self.suits(pod, node),
+        }
+    }
+
+    /// Whether running pods that are less urgent may give way to a pod. No rule of a placement: the
+    /// default scheduler heeds it, and who carries a placement out.
+    pub fn preempts(&self, pod: PodId) -> bool {
+        !self.polite.contains(&pod)
+    }
+
+    /// From now on a running pod stays where it is, and with it those of its gang.
+    pub fn hold(&mut self, pod: PodId) {
+        let Some(gang) = self.pods[pod.index()].gang else {
+            self.pods[pod.index()].mobility = Mobility::Fixed;
+            return;
+        };
+        for pod in &self.gangs[gang.index()].pods {
+            let pod = &mut self.pods[pod.index()];
+            if pod.runs_on.is_some() {
+                pod.mobility = Mobility::Fixed;
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! One line a pod.
 
 use super::{Change, Report};
+use crate::words::csv_field;
 
 /// All pods that are decided on, with a line of names.
 pub fn csv(report: &Report) -> String {
@@ -16,7 +17,7 @@ pub fn csv(report: &Report) -> String {
             word(pod.change),
             pod.reason.as_deref().unwrap_or_default(),
         ];
-        text += &fields.map(quoted).join(",");
+        text += &fields.map(csv_field).join(",");
         text.push('\n');
     }
     text
@@ -30,14 +31,5 @@ pub(super) const fn word(change: Change) -> &'static str {
         Change::Moved => "moved",
         Change::Evicted => "evicted",
         Change::Pending => "pending",
-    }
-}
-
-/// As RFC 4180 wants it.
-fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
     }
 }

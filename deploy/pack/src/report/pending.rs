@@ -10,7 +10,8 @@ pub(super) fn reason(problem: &Problem, answer: &Answer, id: PodId) -> String {
     let suits = &problem.classes()[pod.class.index()].suits;
     let nodes = || problem.nodes().iter().zip(suits).filter(|(_, suits)| **suits);
     if nodes().next().is_none() {
-        return "no node suits it (taints, labels, affinity)".to_owned();
+        return "no node suits it (taints, labels, affinity, anti-affinity of pods that stay)"
+            .to_owned();
     }
     let resources = problem.resources().iter().enumerate();
     let short = resources.clone().find_map(|(index, resource)| {
@@ -19,7 +20,8 @@ pub(super) fn reason(problem: &Problem, answer: &Answer, id: PodId) -> String {
         let unit = resource.unit;
         (asked > most).then(|| {
             format!(
-                "asks for {asked}{unit} of {}, no node has more than {most}{unit}",
+                "asks for {asked}{unit} of {}, no node has more than {most}{unit} beside pods that \
+                 stay",
                 resource.name
             )
         })

@@ -76,15 +76,22 @@ fn a_gang_that_the_default_leaves_is_placed_by_a_move_that_all_forms_show() {
         for expected in [
             "6 pods on 2 nodes, tier by tier: optimal",
             "1 (1 in gangs not whole)",
-            "default/astray  no node suits it (taints, labels, affinity)",
-            "default/huge    asks for 9000m of cpu, no node has more than 4000m",
+            "default/astray  no node suits it (taints, labels, affinity, anti-affinity of pods \
+             that stay)",
+            "default/huge    asks for 9000m of cpu, no node has more than 4000m beside \
+             pods that stay",
         ] {
             assert!(text.contains(expected), "{expected:?} is not in\n{text}");
         }
         let csv = csv(report);
         assert_eq!(csv.lines().count(), 7);
         assert!(csv.contains("moved,\n"), "{csv}");
-        assert!(csv.contains("\"asks for 9000m of cpu, no node has more than 4000m\""), "{csv}");
+        assert!(
+            csv.contains(
+                "\"asks for 9000m of cpu, no node has more than 4000m beside pods that stay\""
+            ),
+            "{csv}"
+        );
         let page = page(case, report);
         assert!(page.contains("g&lt;&amp;&gt;") && !page.contains("g<&>"));
         assert!(page.contains("class=\"mark\"") && page.contains("class=\"pod gang t0\""));

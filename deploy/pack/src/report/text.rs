@@ -38,7 +38,6 @@ const fn status(status: Status) -> &'static str {
         Status::Optimal => "optimal",
         Status::Feasible => "feasible",
         Status::TimedOut => "timed out",
-        Status::Infeasible => "infeasible",
     }
 }
 
@@ -81,9 +80,10 @@ fn stages(stages: &[StageRow]) -> String {
             stage.value.to_string(),
             stage.bound.to_string(),
             status(stage.status).to_owned(),
+            stage.back_end.clone().unwrap_or_else(|| "-".to_owned()),
         ]
     };
-    table(&["stage", "value", "bound", "status"], &stages.iter().map(row).collect::<Vec<_>>())
+    table(&["stage", "value", "bound", "status", "by"], &stages.iter().map(row).collect::<Vec<_>>())
 }
 
 fn changes(pods: &[PodRow]) -> String {

@@ -132,7 +132,8 @@ pub trait BackEnd {
     /// As it is named in certificates.
     fn name(&self) -> &'static str;
 
-    /// Solves one stage, or says why it cannot; another back end does it then.
+    /// Solves one stage, or says why it cannot; another back end does it then, but where a library
+    /// failed.
     fn solve(&mut self, stage: &Stage<'_>) -> Result<Found, Unfit>;
 }
 

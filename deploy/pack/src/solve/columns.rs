@@ -21,6 +21,8 @@ pub(super) const SCALE: i64 = 1_000_000;
 const LARGEST_PRICE: i64 = 100_000 * SCALE;
 /// Steps of one node's search; beyond them its bound is less sharp.
 const KNAPSACK_STEPS: u64 = 100_000;
+/// Rows of a linear program; its inverse has 8 bytes for each pair of them.
+const MOST_ROWS: usize = 4_000;
 
 /// Prices, and what they prove.
 #[derive(Clone, Debug)]
@@ -194,7 +196,8 @@ pub(super) struct Generation<'m, 'p> {
 }
 
 impl<'m, 'p> Generation<'m, 'p> {
-    fn new(model: &'m Model<'p>, kinds: &'m Kinds) -> Self {
+    /// None if the program would not fit memory.
+    fn new(model: &'m Model<'p>, kinds: &'m Kinds) -> Option<Self> {
         let mut limits: Vec<f64> = kinds.spots.iter().map(|spots| spots.len() as f64).collect();
         let mut row_of = Vec::new();
         for item in &model.items {
@@ -210,7 +213,10 @@ impl<'m, 'p> Generation<'m, 'p> {
                 limits.push(-(row.least as f64));
             }
         }
-        Self { model, kinds, simplex: Simplex::new(&limits), row_of, frozen_at }
+        if limits.len() > MOST_ROWS {
+            return None;
+        }
+        Some(Self { model, kinds, simplex: Simplex::new(&limits), row_of, frozen_at })
     }
 
     fn push(&mut self, kind: usize, pattern: &[u32]) {
@@ -272,7 +278,7 @@ pub(super) fn prices(
     known: i64,
     deadline: &Deadline,
 ) -> Option<Dual> {
-    let mut generation = Generation::new(model, kinds);
+    let mut generation = Generation::new(model, kinds)?;
     for (spot, pattern) in start.iter().enumerate() {
         generation.push(kinds.of[spot], pattern);
     }

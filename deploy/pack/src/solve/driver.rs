@@ -1,6 +1,6 @@
 //! From stage to stage.
 
-use super::back_end::{BackEnd, Found, Frozen, Stage, active, trivial};
+use super::back_end::{BackEnd, Found, Frozen, Stage, Unfit, active, trivial};
 use super::deadline::Deadline;
 use super::refill::{refill, seat_gang};
 use super::report::{Answer, StageReport, Status};
@@ -96,7 +96,7 @@ impl<'a> Driver<'a> {
                 seed: self.options.seed,
                 threads: self.options.budget.threads,
             };
-            let (name, found) = ask(&stage, back_end);
+            let (name, found) = ask(&stage, back_end)?;
             by = Some(name.to_owned());
             self.take(&stage, name, &found)?;
             let beyond = stage.is_better(self.score.value(tier, goal), found.bound);
@@ -183,12 +183,13 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// A back end's answer, or that of the search of this crate where it does not apply.
-fn ask(stage: &Stage<'_>, back_end: &mut dyn BackEnd) -> (&'static str, Found) {
-    if let Ok(found) = back_end.solve(stage) {
-        return (back_end.name(), found);
+/// A back end's answer, or that of the search of this crate where the stage is not for it.
+fn ask(stage: &Stage<'_>, back_end: &mut dyn BackEnd) -> Result<(&'static str, Found), SolveError> {
+    match back_end.solve(stage) {
+        Ok(found) => Ok((back_end.name(), found)),
+        Err(Unfit::Rule { .. } | Unfit::Size { .. }) => Ok((Search.name(), search::find(stage))),
+        Err(failure @ Unfit::Library { .. }) => Err(SolveError::Library(failure)),
     }
-    (Search.name(), search::find(stage))
 }
 
 /// As it is, without the gangs that break a rule as it is, and then filled up.

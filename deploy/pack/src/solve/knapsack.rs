@@ -50,15 +50,28 @@ pub(super) struct TooManySteps;
 
 impl<'a> Knapsack<'a> {
     /// Of entries that fit at least once.
-    pub(super) fn new(mut entries: Vec<Entry<'a>>, room: &[i64], steps: u64) -> Self {
+    pub(super) fn new(entries: Vec<Entry<'a>>, room: &[i64], steps: u64) -> Self {
         let share = |entry: &Entry<'_>| {
             let of = entry.size.iter().zip(room).filter(|(_, room)| **room > 0);
             of.map(|(size, room)| ((*size as i128) << SHARE_BITS) / *room as i128).sum::<i128>()
                 as i64
         };
-        let density = |entry: &Entry<'_>| entry.profit as f64 / (share(entry) + 1) as f64;
-        entries.sort_by(|a, b| density(b).total_cmp(&density(a)));
-        let shares = entries.iter().map(share).collect();
+        // `bound` holds in this order: by profit for a share, exactly; what earns nothing last.
+        let times = |profit: i64, share: i64| i128::from(profit) * i128::from(share);
+        let falling = |(a, of_a): &(Entry<'_>, i64), (b, of_b): &(Entry<'_>, i64)| {
+            if a.profit > 0 && b.profit > 0 {
+                times(b.profit, *of_a).cmp(&times(a.profit, *of_b)).then(of_a.cmp(of_b))
+            } else {
+                b.profit.cmp(&a.profit)
+            }
+        };
+        let with_share = |entry: Entry<'a>| {
+            let share = share(&entry);
+            (entry, share)
+        };
+        let mut sorted: Vec<(Entry<'_>, i64)> = entries.into_iter().map(with_share).collect();
+        sorted.sort_by(falling);
+        let (entries, shares): (Vec<_>, Vec<_>) = sorted.into_iter().unzip();
         let taken = vec![0; entries.len()];
         let resources = room.iter().filter(|room| **room > 0).count() as i64;
         Self { entries, shares, room: room.to_vec(), resources, taken, steps }
@@ -165,5 +178,65 @@ impl<'a> Knapsack<'a> {
     fn selection(&self) -> Taken {
         let taken = self.entries.iter().zip(&self.taken);
         taken.filter(|(_, count)| **count > 0).map(|(entry, count)| (entry.tag, *count)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Entry, Knapsack};
+
+    /// The most that any selection earns.
+    fn brute_force(entries: &[Entry<'_>], room: &[i64]) -> i64 {
+        let Some((entry, others)) = entries.split_first() else { return 0 };
+        let mut room = room.to_vec();
+        let mut most = brute_force(others, &room);
+        for count in 1..=i64::from(entry.copies) {
+            room.iter_mut().zip(entry.size).for_each(|(room, size)| *room -= size);
+            if room.iter().any(|room| *room < 0) {
+                break;
+            }
+            most = most.max(count * entry.profit + brute_force(others, &room));
+        }
+        most
+    }
+
+    /// What is known without a step, and what is found with steps enough.
+    fn bound_and_best(entries: &[Entry<'_>], room: &[i64]) -> (i64, i64) {
+        let best = |steps| Knapsack::new(entries.to_vec(), room, steps).best().at_most;
+        (best(0), best(u64::MAX))
+    }
+
+    #[test]
+    fn the_bound_holds_where_densities_differ_by_one_part_in_a_million() {
+        // In shares of 2^-20 of the room: half of it and a bit, and a quarter of it and a bit.
+        let (small, large) = ([131_072], [393_216]);
+        let dense = 24_999_000_000_i64;
+        let sparse = dense * 131_073 / 393_217;
+        let entry = |size, profit, tag| Entry { size, profit, copies: 8, tag };
+        let entries = [entry(&small[..], sparse, 0), entry(&large[..], dense, 1)];
+        let (bound, best) = bound_and_best(&entries, &[1_048_576]);
+        assert_eq!(best, brute_force(&entries, &[1_048_576]));
+        assert!(bound >= best, "{bound} is below {best}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_selection_earns_more_than_the_bound(
+            room in prop::array::uniform2(0_i64..30),
+            given in prop::collection::vec(
+                (prop::array::uniform2(0_i64..20), -3_i64..1_000, 1_u32..4), 1..6),
+        ) {
+            let entries: Vec<Entry<'_>> = given.iter().enumerate()
+                .filter(|(_, (size, ..))| size.iter().zip(&room).all(|(size, room)| size <= room))
+                .map(|(tag, (size, profit, copies))| {
+                    Entry { size, profit: *profit, copies: *copies, tag }
+                })
+                .collect();
+            let (bound, best) = bound_and_best(&entries, &room);
+            prop_assert_eq!(best, brute_force(&entries, &room));
+            prop_assert!(bound >= best, "{} is below {}", bound, best);
+        }
     }
 }

@@ -41,7 +41,7 @@ pub(super) enum Outcome {
 struct Pattern {
     loss: i64,
     /// Place in the offers, and how many.
-    counts: Vec<(u16, u16)>,
+    counts: Vec<(u32, u32)>,
     /// By row of the model, how many it adds.
     rows: Vec<i64>,
 }
@@ -123,8 +123,8 @@ impl<'m, 'p> Losses<'m, 'p> {
             let mut most_rows = vec![0; rows];
             for pattern in &self.patterns[self.kinds.of[*spot]] {
                 for (offer, count) in &pattern.counts {
-                    let most: &mut u32 = &mut most[offers[usize::from(*offer)].item];
-                    *most = (*most).max(u32::from(*count));
+                    let most: &mut u32 = &mut most[offers[*offer as usize].item];
+                    *most = (*most).max(*count);
                 }
                 for (most, sum) in most_rows.iter_mut().zip(&pattern.rows) {
                     *most = (*most).max(*sum);
@@ -222,11 +222,11 @@ impl<'m, 'p> Losses<'m, 'p> {
     fn take(&mut self, kind: usize, spot: usize, index: usize) -> bool {
         let offers = &self.model.spots[spot].offers;
         let pattern = &self.patterns[kind][index];
-        let item = |offer: u16| offers[usize::from(offer)].item;
-        if pattern.counts.iter().any(|(offer, n)| self.left[item(*offer)] < u32::from(*n)) {
+        let item = |offer: u32| offers[offer as usize].item;
+        if pattern.counts.iter().any(|(offer, n)| self.left[item(*offer)] < *n) {
             return false;
         }
-        pattern.counts.iter().for_each(|(offer, n)| self.left[item(*offer)] -= u32::from(*n));
+        pattern.counts.iter().for_each(|(offer, n)| self.left[item(*offer)] -= *n);
         self.sums.iter_mut().zip(&pattern.rows).for_each(|(sum, row)| *sum += row);
         true
     }
@@ -235,7 +235,7 @@ impl<'m, 'p> Losses<'m, 'p> {
         let offers = &self.model.spots[spot].offers;
         let pattern = &self.patterns[kind][index];
         for (offer, n) in &pattern.counts {
-            self.left[offers[usize::from(*offer)].item] += u32::from(*n);
+            self.left[offers[*offer as usize].item] += *n;
         }
         self.sums.iter_mut().zip(&pattern.rows).for_each(|(sum, row)| *sum -= row);
     }
@@ -245,7 +245,7 @@ impl<'m, 'p> Losses<'m, 'p> {
             self.model.spots.iter().map(|spot| vec![0; spot.offers.len()]).collect();
         for (spot, index) in self.order.iter().zip(&self.chosen) {
             for (offer, n) in &self.patterns[self.kinds.of[*spot]][*index].counts {
-                all[*spot][usize::from(*offer)] = u32::from(*n);
+                all[*spot][*offer as usize] = *n;
             }
         }
         all
@@ -293,31 +293,31 @@ fn list(model: &Model<'_>, kinds: &Kinds, dual: &Dual, budget: i64) -> Option<Ve
 
 /// What a pattern earns. A selection that brings a pod to a node while an equal one leaves it earns
 /// less, and is the same pattern.
-fn earned(offers: &[Offer], profits: &[Profit], counts: &[(u16, u16)]) -> i64 {
-    let of = |(offer, n): &(u16, u16)| {
-        let Offer { item, here, .. } = offers[usize::from(*offer)];
+fn earned(offers: &[Offer], profits: &[Profit], counts: &[(u32, u32)]) -> i64 {
+    let of = |(offer, n): &(u32, u32)| {
+        let Offer { item, here, .. } = offers[*offer as usize];
         let Profit { placed, stays } = profits[item];
-        i64::from(*n) * placed + i64::from(here.min(u32::from(*n))) * stays
+        i64::from(*n) * placed + i64::from(here.min(*n)) * stays
     };
     counts.iter().map(of).sum()
 }
 
 fn pattern(model: &Model<'_>, offers: &[Offer], loss: i64, taken: &[(usize, u32)]) -> Pattern {
-    let mut counts: Vec<(u16, u16)> = Vec::new();
+    let mut counts: Vec<(u32, u32)> = Vec::new();
     let mut rows = vec![0; model.rows.len()];
     for (offer, n) in taken {
-        match counts.iter_mut().find(|(other, _)| usize::from(*other) == *offer) {
-            Some((_, sum)) => *sum += *n as u16,
-            None => counts.push((*offer as u16, *n as u16)),
+        match counts.iter_mut().find(|(other, _)| *other as usize == *offer) {
+            Some((_, sum)) => *sum += *n,
+            None => counts.push((*offer as u32, *n)),
         }
     }
     for (offer, n) in &counts {
-        let Offer { item, here, .. } = offers[usize::from(*offer)];
+        let Offer { item, here, .. } = offers[*offer as usize];
         for (sum, row) in rows.iter_mut().zip(&model.rows) {
             if row.tier == model.items[item].tier {
                 *sum += match row.goal {
                     Goal::Placed => i64::from(*n),
-                    Goal::Disturbed => i64::from(here.min(u32::from(*n))),
+                    Goal::Disturbed => i64::from(here.min(*n)),
                 };
             }
         }

@@ -83,6 +83,9 @@ pub enum SolveError {
         /// What is wrong.
         violation: Box<Violation>,
     },
+    /// A library failed. Another solver's answer would not be what was asked for.
+    #[error(transparent)]
+    Library(back_end::Unfit),
     /// A bug of a back end: it proved a bound that its own or an earlier placement is beyond.
     #[error("{back_end}: proved {bound} where {value} was found, tier {tier}")]
     FalseBound {

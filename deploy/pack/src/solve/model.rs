@@ -281,7 +281,7 @@ impl Item {
         let mut most = if suits { self.pods.len() as i64 } else { i64::from(here) };
         if let Some(part) = self.part {
             let rule = problem.parts()[part.index()].rule;
-            let (Rule::Together(level) | Rule::AtMost { level, .. }) = rule;
+            let level = rule.level();
             if problem.nodes()[spot.node.index()].domains[level].is_none() {
                 return 0;
             }

@@ -18,6 +18,7 @@ use super::back_end::{BackEnd, Found, Stage, Unfit};
 use super::deadline::Deadline;
 use super::model::Model;
 use super::proof::Proof;
+use crate::number::gcd;
 use crate::score::Goal;
 
 /// Counts that are written down at most.
@@ -191,10 +192,6 @@ fn capacities(
         }
     }
     Ok(())
-}
-
-fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// A number that the solver can add up without overflow.

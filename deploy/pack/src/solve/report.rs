@@ -16,8 +16,6 @@ pub enum Status {
     Feasible,
     /// Not better than at the start, and nothing proved: time ran out.
     TimedOut,
-    /// No allowed placement exists.
-    Infeasible,
 }
 
 /// One stage.

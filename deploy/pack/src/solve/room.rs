@@ -97,8 +97,7 @@ impl<'a> Room<'a> {
     /// Whether the rule of its part lets a pod onto a node.
     pub(super) fn part_allows(&self, pod: PodId, node: NodeId) -> bool {
         let Some(part) = self.problem.pods()[pod.index()].part else { return true };
-        let (Rule::Together(level) | Rule::AtMost { level, .. }) =
-            self.problem.parts()[part.index()].rule;
+        let level = self.problem.parts()[part.index()].rule.level();
         let Some(domain) = self.problem.nodes()[node.index()].domains[level] else { return false };
         let inside = &self.inside[part.index()];
         match self.problem.parts()[part.index()].rule {
@@ -127,8 +126,7 @@ impl<'a> Room<'a> {
         let free = &mut self.free[node.index() * resources..][..resources];
         free.iter_mut().zip(&pod.request).for_each(|(free, asked)| *free -= sign * asked);
         let Some(part) = pod.part else { return };
-        let (Rule::Together(level) | Rule::AtMost { level, .. }) =
-            self.problem.parts()[part.index()].rule;
+        let level = self.problem.parts()[part.index()].rule.level();
         if let Some(domain) = self.problem.nodes()[node.index()].domains[level] {
             let inside = &mut self.inside[part.index()];
             let pods = inside.entry(domain).or_default();

@@ -7,12 +7,13 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use super::back_end::{BackEnd, Found, Stage, Unfit};
 use super::certificate::Certificate;
 use super::deadline::Budget;
 use super::proof::Proof;
 use super::report::Status;
 use super::verify::verify;
-use super::{BackEndChoice, Options, SolveError, solve};
+use super::{BackEndChoice, Options, SolveError, solve, solve_with};
 use crate::check::check;
 use crate::instances::paper::{Setup, instances};
 use crate::placement::Placement;
@@ -188,6 +189,29 @@ fn a_certificate_survives_json_and_a_false_bound_is_noticed() {
 fn pumpkin_places_as_well_as_brute_force_and_leaves_gangs_to_the_search() {
     compare(Kind { gangs: false, fixed: true }, 100, BackEndChoice::Pumpkin);
     compare(Kind { gangs: true, fixed: false }, 100, BackEndChoice::Pumpkin);
+}
+
+/// A library that fails at every stage.
+struct Broken;
+
+impl BackEnd for Broken {
+    fn name(&self) -> &'static str {
+        "broken"
+    }
+
+    fn solve(&mut self, _: &Stage<'_>) -> Result<Found, Unfit> {
+        Err(Unfit::Library { back_end: "broken", reason: "no memory".to_owned() })
+    }
+}
+
+#[test]
+fn a_library_that_fails_is_an_error_and_nobody_answers_in_its_name() {
+    let setup = Setup { nodes: 4, pods_per_node: 4, priorities: 2, utilisation: 100 };
+    let instance = &instances(setup, 1, 1).expect("instances")[0];
+    let options = options(Objective::TierByTier, BackEndChoice::Search);
+    let error = solve_with(&instance.problem, &options, &[], &mut Broken).expect_err("it fails");
+    let expected = Unfit::Library { back_end: "broken", reason: "no memory".to_owned() };
+    assert_eq!(error, SolveError::Library(expected));
 }
 
 #[test]

@@ -70,6 +70,8 @@ pub(crate) struct BenchArguments {
 pub(crate) enum BackEndName {
     /// The search of onepath
     Search,
+    /// The constraint solver Pumpkin, for pods without gangs
+    Pumpkin,
     /// OR-Tools CP-SAT, from the Python package ortools
     Cpsat,
 }
@@ -79,6 +81,7 @@ impl BackEndName {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Search => "search",
+            Self::Pumpkin => "pumpkin",
             Self::Cpsat => "cpsat",
         }
     }

@@ -19,6 +19,7 @@ impl Ready {
     pub(crate) fn open(name: BackEndName, ortools: Option<&Path>) -> Result<Self, OpenError> {
         Ok(match name {
             BackEndName::Search => Self::Own(BackEndChoice::Search),
+            BackEndName::Pumpkin => Self::Own(BackEndChoice::Pumpkin),
             BackEndName::Cpsat => Self::CpSat(CpSat::open(ortools)?),
         })
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{BenchArguments, BenchError};
 use crate::arguments::Format;
 
-const HEADER: [&str; 14] = [
+const HEADER: [&str; 15] = [
     "nodes",
     "pods/node",
     "priorities",
@@ -23,13 +23,14 @@ const HEADER: [&str; 14] = [
     "default optimal",
     "failed",
     "improved",
+    "stages left",
     "median",
     "p99",
     "max",
 ];
 
 const CSV_HEADER: &str = "nodes,pods_per_node,priorities,utilisation,back_end,instances,\
-    better_proved,better,default_optimal,failed,improved,median_s,p99_s,max_s";
+    better_proved,better,default_optimal,failed,improved,stages_left,median_s,p99_s,max_s";
 
 /// The table in the form that was asked for, and contradictions on standard error.
 pub(super) fn write(arguments: &BenchArguments, runs: &[Run]) -> Result<String, BenchError> {
@@ -53,7 +54,7 @@ pub(super) fn write(arguments: &BenchArguments, runs: &[Run]) -> Result<String, 
     })
 }
 
-fn cells(row: &Row) -> [String; 14] {
+fn cells(row: &Row) -> [String; 15] {
     let kind = |of: fn(&Setup) -> u32| {
         row.setup.as_ref().map_or_else(|| "all".to_owned(), |setup| of(setup).to_string())
     };
@@ -70,6 +71,7 @@ fn cells(row: &Row) -> [String; 14] {
         row.default_optimal.to_string(),
         row.failed.to_string(),
         row.improved().to_string(),
+        row.left.to_string(),
         seconds(row.median),
         seconds(row.p99),
         seconds(row.max),
@@ -84,7 +86,7 @@ fn csv(rows: &[Row]) -> String {
 }
 
 fn text(arguments: &BenchArguments, rows: &[Row]) -> String {
-    let lines: Vec<[String; 14]> = rows.iter().map(cells).collect();
+    let lines: Vec<[String; 15]> = rows.iter().map(cells).collect();
     let names = HEADER.map(str::to_owned);
     let width = |column: usize| {
         let all = std::iter::once(&names).chain(&lines);
@@ -101,6 +103,9 @@ fn text(arguments: &BenchArguments, rows: &[Row]) -> String {
         text,
         "Processor time of one thread in seconds, budget {budget} s; seeds from {seed} on."
     );
+    if rows.iter().any(|row| row.left > 0) {
+        text += "Stages left: not for the back end (gangs, size), so solved by search.\n";
+    }
     compare(arguments, rows, &mut text);
     text
 }

@@ -94,6 +94,22 @@ fn pods_that_stay_keep_others_off_their_nodes_in_both_directions() {
 }
 
 #[test]
+fn a_running_pod_of_a_gang_repels_as_it_does_without_the_gang() {
+    let holder = |gang: Value| {
+        let over = json!({"metadata": {"labels": {"app": "b"}, "annotations": gang},
+            "spec": {"nodeName": "a", "affinity": anti("app", "a", "z")}});
+        pod("g", over)
+    };
+    for gang in [json!({}), json!({"onepath.io/gang": "g"})] {
+        let zones = [node("a", &json!({"z": "1"})), node("b", &json!({"z": "2"}))];
+        let objects = zones.into_iter().chain([holder(gang.clone()), pod("p", json!({}))]);
+        let (problem, _) = problem(objects);
+        let class = &problem.classes()[find(&problem, "p").class.index()];
+        assert_eq!(class.suits[..], [false, true], "{gang}");
+    }
+}
+
+#[test]
 fn anti_affinity_that_no_resource_can_stand_for_leaves_its_pods() {
     let by_zone = json!({"spec": {"affinity": anti("app", "a", "zone")}});
     let objects = [node("a", &json!({})), pod("p", by_zone.clone()), pod("q", by_zone)];

@@ -84,6 +84,10 @@ fn a_request_is_that_of_containers_init_containers_sidecars_and_overhead() {
     assert_eq!(request(json!({"containers": limits})), 3_000);
     let whole = json!({"containers": two, "resources": {"requests": {"cpu": "4"}}});
     assert_eq!(request(whole), 4_000);
+    let limited = json!({"containers": two, "resources": {"limits": {"cpu": "8"}}});
+    assert_eq!(request(limited), 1_500, "containers say what they ask for");
+    let silent = json!({"containers": [{"resources": {}}], "resources": {"limits": {"cpu": "8"}}});
+    assert_eq!(request(silent), 8_000);
 }
 
 #[test]

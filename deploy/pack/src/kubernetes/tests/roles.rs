@@ -149,9 +149,25 @@ fn a_budget_that_allows_nothing_holds_its_pods_and_others_are_named() {
     assert_eq!(budget(with("minAvailable", json!("50%")), json!(null)), (2, vec![1]));
     assert_eq!(budget(with("maxUnavailable", json!(0)), json!(null)), (0, vec![]));
     assert_eq!(budget(with("maxUnavailable", json!(2)), json!(null)), (2, vec![]));
+    for wrong in ["1", "150%", ""] {
+        assert_eq!(budget(with("minAvailable", json!(wrong)), json!(null)), (0, vec![]), "{wrong}");
+    }
     let status = json!({"disruptionsAllowed": 0});
     assert_eq!(budget(with("maxUnavailable", json!(2)), status), (0, vec![]));
     assert_eq!(budget(json!({"minAvailable": 2}), json!(null)), (2, vec![]));
+}
+
+#[test]
+fn a_pod_of_two_budgets_stays_since_the_eviction_api_refuses_it() {
+    let budget = |name: &str| {
+        json!({"kind": "PodDisruptionBudget", "metadata": {"name": name},
+            "spec": {"selector": {"matchLabels": {"app": "a"}}, "maxUnavailable": 1}})
+    };
+    let pod = running(json!({}));
+    assert_eq!(why(&[node("a", &json!({})), pod.clone(), budget("b")], "p"), None);
+    let expected = "PodDisruptionBudgets default/b and default/c: nobody may evict it";
+    let objects = [node("a", &json!({})), pod, budget("b"), budget("c")];
+    assert_eq!(why(&objects, "p").as_deref(), Some(expected));
 }
 
 #[test]
