@@ -23,7 +23,7 @@
 //! | `random` | numbers that follow from a seed |
 //! | [`words`] | words of others, made fit to be printed |
 //! | `number` | the greatest common divisor |
-//! | [`bench`] | measuring back ends on instances |
+//! | [`mod@bench`] | measuring back ends on instances |
 
 pub mod bench;
 pub mod check;
