@@ -1,7 +1,9 @@
 //! From stage to stage.
 
+use std::time::Duration;
+
 use super::back_end::{BackEnd, Found, Frozen, Stage, Unfit, active, trivial};
-use super::deadline::Deadline;
+use super::deadline::{Deadline, Stopwatch};
 use super::refill::{refill, seat_gang};
 use super::report::{Answer, StageReport, Status};
 use super::room::Room;
@@ -14,6 +16,8 @@ use crate::score::{Goal, Score};
 
 /// Of the budget, what is guaranteed to stages in equal shares; the rest goes to whoever needs it.
 const GUARANTEED: f64 = 0.6;
+/// Of the budget, what is kept back at least for the end of the last stage.
+const RESERVED: f64 = 0.01;
 
 /// The state between two stages.
 pub(super) struct Driver<'a> {
@@ -25,6 +29,8 @@ pub(super) struct Driver<'a> {
     start: Score,
     frozen: Vec<Frozen>,
     reports: Vec<StageReport>,
+    /// So much sooner than the deadline back ends are stopped.
+    reserve: Duration,
 }
 
 impl<'a> Driver<'a> {
@@ -34,7 +40,8 @@ impl<'a> Driver<'a> {
         options: &'a Options,
         starts: &[Placement],
     ) -> Result<Self, SolveError> {
-        let deadline = Deadline::of(&options.budget);
+        let (deadline, watch) =
+            (Deadline::of(&options.budget), Stopwatch::new(options.budget.clock));
         let as_it_is = Placement::as_it_is(problem);
         let mut all = vec![as_it_is.clone()];
         all.extend_from_slice(starts);
@@ -53,7 +60,9 @@ impl<'a> Driver<'a> {
             return Err(SolveError::NoStart { as_it_is: Box::new(as_it_is) });
         };
         let (start, frozen, reports) = (score.clone(), Vec::new(), Vec::new());
-        Ok(Self { problem, options, deadline, best, score, start, frozen, reports })
+        // A placement is completed and checked twice at the end of a stage, as it was here.
+        let reserve = options.budget.time.mul_f64(RESERVED).max(watch.elapsed() * 2);
+        Ok(Self { problem, options, deadline, best, score, start, frozen, reports, reserve })
     }
 
     /// All stages.
@@ -64,7 +73,8 @@ impl<'a> Driver<'a> {
         for (number, (tier, goal)) in stages.iter().copied().enumerate() {
             deepest = deepest.max(tier);
             let later = share * (stages.len() - number - 1) as u32;
-            self.stage(tier, goal, deepest, &self.deadline.sooner(later), back_end)?;
+            let deadline = self.deadline.sooner(later + self.reserve);
+            self.stage(tier, goal, deepest, &deadline, back_end)?;
         }
         Ok(self.finish(back_end.name()))
     }
@@ -98,7 +108,9 @@ impl<'a> Driver<'a> {
             };
             let (name, found) = ask(&stage, back_end)?;
             by = Some(name.to_owned());
+            let (late, watch) = (deadline.late(), Stopwatch::new(self.options.budget.clock));
             self.take(&stage, name, &found)?;
+            self.reserve = self.reserve.max(late + watch.elapsed().mul_f64(1.5));
             let beyond = stage.is_better(self.score.value(tier, goal), found.bound);
             if beyond {
                 let (value, tier) = (self.score.value(tier, goal), tier.0);

@@ -124,4 +124,4 @@ pub fn solve_with(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
