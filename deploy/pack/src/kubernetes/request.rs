@@ -20,8 +20,8 @@ pub(super) struct OutOfRange {
 }
 
 /// Containers run at once, and init containers before them one after another, but for those that
-/// stay (sidecars); then what stands for the whole pod, and its overhead. A container that was or is
-/// to be resized where it runs counts as the larger of what it asks for and what it has.
+/// stay (sidecars); then what stands for the whole pod, and its overhead. A container that is
+/// resized where it runs counts as the larger of what it asks for and what it has.
 pub(super) fn of(pod: &Pod) -> Result<Counted, OutOfRange> {
     let Pod { spec, status, .. } = pod;
     let mut sum = Counted::new();

@@ -21,7 +21,7 @@ pub(super) fn reason(problem: &Problem, answer: &Answer, id: PodId) -> String {
         let beside = if index < problem.own_resources() {
             "beside pods that stay"
         } else {
-            "and its preemptionPolicy is Never"
+            "for a pod that never preempts"
         };
         let name = &resource.name;
         (asked > most).then(|| {

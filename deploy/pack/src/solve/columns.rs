@@ -100,7 +100,8 @@ impl Dual {
         for spots in &kinds.spots {
             let spot = &model.spots[spots[0]];
             let steps = if stop() { 0 } else { KNAPSACK_STEPS };
-            let mut knapsack = Knapsack::new(entries(model, spot, &profits), &spot.room, steps);
+            let entries = entries(model, spot, &profits);
+            let mut knapsack = Knapsack::new(entries, &spot.room, steps, stop);
             let best = knapsack.best();
             self.earned.push(best.at_most);
             patterns.push(pattern(spot, &best.taken));

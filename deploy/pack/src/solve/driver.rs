@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::back_end::{BackEnd, Found, Frozen, Stage, Unfit, active, trivial};
 use super::deadline::{Deadline, Stopwatch};
-use super::refill::{refill, seat_gang};
+use super::refill::refill;
 use super::report::{Answer, StageReport, Status};
 use super::room::Room;
 use super::search::{self, Search};
-use super::{Options, SolveError};
+use super::{Options, SolveError, start};
 use crate::check::check;
 use crate::placement::Placement;
-use crate::problem::{GangId, Mobility, PodId, Problem, Tier};
+use crate::problem::{Problem, Tier};
 use crate::score::{Goal, Score};
 
 /// Of the budget, what is guaranteed to stages in equal shares; the rest goes to whoever needs it.
@@ -46,7 +46,7 @@ impl<'a> Driver<'a> {
         let mut all = vec![as_it_is.clone()];
         all.extend_from_slice(starts);
         if all.iter().all(|start| check(problem, start).is_err()) {
-            all.push(repaired(problem));
+            all.extend(start::repaired(problem));
         }
         let allowed = all.into_iter().filter_map(|start| {
             let score = check(problem, &start).ok()?;
@@ -202,21 +202,4 @@ fn ask(stage: &Stage<'_>, back_end: &mut dyn BackEnd) -> Result<(&'static str, F
         Err(Unfit::Rule { .. } | Unfit::Size { .. }) => Ok((Search.name(), search::find(stage))),
         Err(failure @ Unfit::Library { .. }) => Err(SolveError::Library(failure)),
     }
-}
-
-/// As it is, without the gangs that break a rule as it is, and then filled up.
-fn repaired(problem: &Problem) -> Placement {
-    let fixed = |pod: PodId| {
-        let pod = &problem.pods()[pod.index()];
-        pod.mobility == Mobility::Fixed || pod.gang.is_none()
-    };
-    let mut room = Room::of(problem, &Placement::as_it_is(problem), fixed);
-    let gangs = || problem.gangs().iter().enumerate();
-    for (number, gang) in gangs() {
-        if gang.pods.iter().any(|pod| room.placement().node(*pod).is_some()) {
-            seat_gang(&mut room, GangId(number as u32));
-        }
-    }
-    refill(&mut room, |_| true);
-    room.into_placement()
 }

@@ -33,6 +33,7 @@ pub mod report;
 mod room;
 mod search;
 mod simplex;
+mod start;
 pub mod verify;
 
 use self::back_end::BackEnd;

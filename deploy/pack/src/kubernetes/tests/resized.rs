@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{find, node, pod, problem};
 
-/// What a running pod counts as in millicores that asks for 2 CPUs, beside a sidecar of 300 m and an
-/// init container of 1.
+/// What a running pod counts as in millicores that asks for 2 CPUs, beside a sidecar of 300 m and
+/// an init container of 1.
 fn cpu(status: &Value) -> i64 {
     let container =
         |name: &str, cpu: &str| json!({"name": name, "resources": {"requests": {"cpu": cpu}}});
@@ -38,8 +38,8 @@ fn a_container_counts_as_the_larger_of_what_it_asks_for_and_what_it_has() {
 
 #[test]
 fn sidecars_have_what_they_have_and_init_containers_what_they_ask_for() {
-    let has = |name: &str| json!({"name": name, "resources": {"requests": {"cpu": "3"}}});
-    assert_eq!(cpu(&json!({"initContainerStatuses": [has("proxy")]})), 5_000);
+    let has = |name: &str| json!({"name": name, "resources": {"requests": {"cpu": "1500m"}}});
+    assert_eq!(cpu(&json!({"initContainerStatuses": [has("proxy")]})), 3_500);
     assert_eq!(cpu(&json!({"initContainerStatuses": [has("first")]})), 2_300);
 }
 
