@@ -6,7 +6,7 @@ use super::{node, pod, problem};
 use crate::problem::PodId;
 
 /// Whether others give way to a waiting pod of this spec, beside classes `polite` and `rude`.
-fn preempts(spec: Value) -> bool {
+fn preempts(spec: &Value) -> bool {
     let class = |name: &str, policy: &str| {
         json!({"kind": "PriorityClass", "metadata": {"name": name}, "value": 5,
             "preemptionPolicy": policy})
@@ -22,13 +22,13 @@ fn preempts(spec: Value) -> bool {
 
 #[test]
 fn a_pod_says_itself_that_it_never_preempts_or_its_class_does() {
-    assert!(preempts(json!({})));
-    assert!(!preempts(json!({"preemptionPolicy": "Never"})));
-    assert!(!preempts(json!({"priority": null, "priorityClassName": "polite"})));
-    assert!(preempts(json!({"priority": null, "priorityClassName": "rude"})));
+    assert!(preempts(&json!({})));
+    assert!(!preempts(&json!({"preemptionPolicy": "Never"})));
+    assert!(!preempts(&json!({"priority": null, "priorityClassName": "polite"})));
+    assert!(preempts(&json!({"priority": null, "priorityClassName": "rude"})));
     let filled_in = json!({"priority": 5, "priorityClassName": "polite",
         "preemptionPolicy": "PreemptLowerPriority"});
-    assert!(preempts(filled_in), "the API server has the last word");
+    assert!(preempts(&filled_in), "the API server has the last word");
 }
 
 #[test]

@@ -68,12 +68,13 @@ impl<'a> Claim<'a> {
             Goal::Disturbed => 0,
         } as u32;
         let proved = match proof {
-            Proof::AllPlaced | Proof::NothingDisturbed => all,
             Proof::Capacity { weights } if self.goal == Goal::Placed => self.by_weights(weights),
-            Proof::Capacity { .. } => all,
             Proof::Prices(prices) if self.fits(prices) => self.by_prices(prices, steps),
-            Proof::Prices(_) => all,
             Proof::Exhausted { .. } => return None,
+            Proof::AllPlaced
+            | Proof::NothingDisturbed
+            | Proof::Capacity { .. }
+            | Proof::Prices(_) => all,
         };
         Some(match self.goal {
             Goal::Placed => proved.min(all),
