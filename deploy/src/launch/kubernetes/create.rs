@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::KubernetesError;
 use super::labels;
 use super::objects::Objects;
-use super::refusal::{CreateError, Left, Refusal};
+use super::refusal::{CreateError, Left, Refusal, may_change};
 use super::spec::JobSpec;
 use crate::connect::Cluster;
 
@@ -123,8 +123,8 @@ impl Creation<'_> {
                 Err(refusal) => refusal,
             };
             let made = if dry_run { &[] } else { &self.objects[..number] };
-            let mut left = Left { made: self.take_away(made).await, doubtful: None };
-            left.doubtful = refusal.is_doubtful.then(|| object.name.clone());
+            let doubtful = refusal.is_doubtful.then(|| object.name.clone());
+            let left = Left { made: self.take_away(made).await, doubtful };
             return Err(self.problem(&object.name, refusal, left));
         }
         Ok(())
@@ -198,8 +198,7 @@ impl Creation<'_> {
                     return if ours { Found::Ours } else { Found::Others };
                 }
                 Ok(Ok(None)) if answered => return Found::Absent,
-                // It may not be asked.
-                Ok(Err(error)) if Refusal::new(error).is_final() => return Found::Unknown,
+                Ok(Err(error)) if !may_change(&error) => return Found::Unknown,
                 _ => {}
             }
             if begun.elapsed() >= self.patience {

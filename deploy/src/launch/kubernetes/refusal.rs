@@ -84,6 +84,15 @@ enum Cause {
     Interrupted,
 }
 
+/// Whether the same request may go otherwise a moment later: unless the server refuses the request
+/// itself.
+pub(super) fn may_change(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => !(400..500).contains(&status.code) || status.code == 408,
+        _ => true,
+    }
+}
+
 impl Refusal {
     pub(super) fn new(error: kube::Error) -> Self {
         Self { about: "", is_doubtful: false, cause: Cause::Error(error) }
@@ -104,23 +113,18 @@ impl Refusal {
         Self { about, ..self }
     }
 
-    fn code(&self) -> Option<u16> {
-        match &self.cause {
-            Cause::Error(kube::Error::Api(status)) => Some(status.code),
-            _ => None,
-        }
-    }
-
     /// Whether a server has answered.
     pub(super) fn is_answer(&self) -> bool {
-        self.code().is_some()
+        matches!(self.cause, Cause::Error(kube::Error::Api(_)))
     }
 
-    /// Whether the object was surely not made by this run: the server refuses the request itself.
+    /// Whether the object was surely not made by this run.
     pub(super) fn is_final(&self) -> bool {
-        let refuses = |code: u16| (400..500).contains(&code) && code != 408;
-        let interrupted = matches!(self.cause, Cause::Interrupted);
-        interrupted || (self.code().is_some_and(refuses) && !self.is_exists())
+        match &self.cause {
+            Cause::Interrupted => true,
+            Cause::Late(_) => false,
+            Cause::Error(error) => !may_change(error) && !self.is_exists(),
+        }
     }
 
     /// Whether there is such an object: of somebody else, or of a request of ours whose answer was

@@ -146,10 +146,7 @@ fn is_of(pod: &Pod, job: &Job) -> bool {
 fn place(pod: &Pod) -> Option<u32> {
     let annotations = pod.metadata.annotations.as_ref();
     let text = annotations.and_then(|all| all.get(marks::COMPLETION_INDEX));
-    text.map(String::as_str)
-        .or_else(|| label(&pod.metadata, marks::COMPLETION_INDEX))?
-        .parse()
-        .ok()
+    text.map(String::as_str).or_else(|| label(&pod.metadata, marks::COMPLETION_INDEX))?.parse().ok()
 }
 
 fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a str> {

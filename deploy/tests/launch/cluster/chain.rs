@@ -24,8 +24,14 @@ use super::plane::{NodeSpec, Plane, eventually, object, onepath};
 use crate::run::{command, file, texts};
 
 const TEST: &str = "chain";
-const NODES: [NodeSpec<'static>; 6] =
-    [("a1", "a", 1), ("a2", "a", 1), ("b1", "b", 1), ("b2", "b", 1), ("c1", "c", 1), ("c2", "c", 1)];
+const NODES: [NodeSpec<'static>; 6] = [
+    ("a1", "a", 1),
+    ("a2", "a", 1),
+    ("b1", "b", 1),
+    ("b2", "b", 1),
+    ("c1", "c", 1),
+    ("c2", "c", 1),
+];
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/two-clusters.toml");
 const JOB: &str = "two-clusters";
 const URGENT: i32 = 1_000;

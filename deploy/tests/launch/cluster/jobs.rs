@@ -182,8 +182,7 @@ fn pods_that_find_no_node_say_why() {
         let so = |report: &Value| {
             let rows = rows(report);
             let run = rows.iter().filter(|row| row["phase"] == "Running").count();
-            let says =
-                |row: &Value| row["why"].to_string().contains("Insufficient nvidia.com/gpu");
+            let says = |row: &Value| row["why"].to_string().contains("Insufficient nvidia.com/gpu");
             run == 2 && rows.iter().any(says)
         };
         let what = "two pods have room, and the third one says why it has not";

@@ -117,7 +117,10 @@ fn the_manifests_are_taken_and_one_of_two_instances_holds_the_lease() {
             assert_eq!(spec.priority, Some(2_000_000_000));
             assert_eq!(spec.service_account_name.as_deref(), Some("onepath-scheduler"));
             let security = spec.security_context.expect("a security context");
-            assert_eq!((security.run_as_non_root, security.run_as_user), (Some(true), Some(65_532)));
+            assert_eq!(
+                (security.run_as_non_root, security.run_as_user),
+                (Some(true), Some(65_532))
+            );
             let command = spec.containers[0].command.clone();
             assert_eq!(command, Some(vec!["onepath".to_owned(), "scheduler".to_owned()]));
         }
