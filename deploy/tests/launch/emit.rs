@@ -208,7 +208,9 @@ fn the_pod_scheduler_reads_its_pods_as_one_gang_with_the_rule_of_each_stage() {
                     "name": name, "labels": {"network.topology.nvidia.com/leaf": leaf}}});
                 snapshot.add(node).expect("a node");
             }
-            objects.into_iter().for_each(|object| snapshot.add(object).expect("an object"));
+            for object in objects {
+                snapshot.add(object).expect("an object");
+            }
             let (problem, mapping) =
                 snapshot.problem(&SnapshotOptions::default()).expect("a problem");
             assert!(mapping.left.is_empty(), "{options:?}: {:?}", mapping.left);

@@ -95,7 +95,7 @@ async fn command(
     let words: Vec<String> = words.map(|word| environment::expanded(word, &variables)).collect();
     let (program, words) = words.split_first().ok_or("its image's own command is not known")?;
     if let Some(address) = variables.get_mut("MASTER_ADDR") {
-        *address = "127.0.0.1".to_owned();
+        "127.0.0.1".clone_into(address);
     }
     for value in variables.values_mut() {
         *value = volumes::here(&mounts, value);

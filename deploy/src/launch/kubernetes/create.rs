@@ -36,7 +36,7 @@ struct Object {
     /// Kind and name, as kubectl writes it.
     name: String,
     resource: ApiResource,
-    object: DynamicObject,
+    value: DynamicObject,
 }
 
 /// What a look for an object that may have been made has found.
@@ -89,17 +89,17 @@ impl Object {
             Some("Pod") => ("", "v1", "Pod", "pod"),
             other => unreachable!("no object of a job is a {other:?}"),
         };
-        let object: DynamicObject =
+        let value: DynamicObject =
             serde_json::from_value(value.clone()).expect("our objects are objects");
         Self {
-            name: format!("{shown}/{}", object.metadata.name.as_deref().unwrap_or_default()),
+            name: format!("{shown}/{}", value.metadata.name.as_deref().unwrap_or_default()),
             resource: ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)),
-            object,
+            value,
         }
     }
 
     fn own_name(&self) -> &str {
-        self.object.metadata.name.as_deref().unwrap_or_default()
+        self.value.metadata.name.as_deref().unwrap_or_default()
     }
 }
 
@@ -123,7 +123,7 @@ impl Creation<'_> {
                 Err(refusal) => refusal,
             };
             let made = if dry_run { &[] } else { &self.objects[..number] };
-            let doubtful = refusal.is_doubtful.then(|| object.name.clone());
+            let doubtful = refusal.is_doubtful.then(|| object.name.as_str().into());
             let left = Left { made: self.take_away(made).await, doubtful };
             return Err(self.problem(&object.name, refusal, left));
         }
@@ -134,7 +134,7 @@ impl Creation<'_> {
     async fn pods(&self) -> Result<(), CreateError> {
         let jobs = self.objects.iter().filter(|object| object.resource.kind == "Job");
         for job in jobs {
-            let template = &job.object.data["spec"]["template"];
+            let template = &job.value.data["spec"]["template"];
             let mut pod = json!({ "apiVersion": "v1", "kind": "Pod" });
             pod["spec"] = template["spec"].clone();
             pod["metadata"] = template["metadata"].clone();
@@ -178,7 +178,7 @@ impl Creation<'_> {
     async fn create(&self, object: &Object, dry_run: bool) -> Result<(), Refusal> {
         let how = PostParams { dry_run, field_manager: Some(MANAGER.to_owned()) };
         let api = self.api(object);
-        match timeout(self.patience, api.create(&how, &object.object)).await {
+        match timeout(self.patience, api.create(&how, &object.value)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(Refusal::new(error)),
             Err(_) => Err(Refusal::late(self.patience)),

@@ -52,7 +52,7 @@ pub(crate) struct Left {
     /// Made, and not taken away.
     pub(super) made: Vec<String>,
     /// Made or not: nobody has answered.
-    pub(super) doubtful: Option<String>,
+    pub(super) doubtful: Option<Box<str>>,
 }
 
 impl fmt::Display for Left {
@@ -167,7 +167,7 @@ mod tests {
     fn what_is_left_is_named() {
         assert_eq!(Left::default().to_string(), "");
         let made = vec!["service/a".to_owned(), "secret/a".to_owned()];
-        let left = Left { made, doubtful: Some("job.batch/a-s0".to_owned()) };
+        let left = Left { made, doubtful: Some("job.batch/a-s0".into()) };
         assert_eq!(
             left.to_string(),
             "; these were made and could not be deleted: service/a, secret/a; job.batch/a-s0 may \

@@ -243,7 +243,8 @@ async fn check(plane: &Plane) {
     assert!(out.contains(&format!("job {JOB}: succeeded")), "{out}");
     assert!(logs.contains("# ranks 4, transport tcp"), "{logs}");
     assert!(logs.contains("# Wrong elements: 0 OK"), "{logs}");
-    let places = gang(plane).await.iter().map(|pod| {
+    let gang = gang(plane).await;
+    let places = gang.iter().map(|pod| {
         let stage = pod.labels()["onepath.io/stage"].parse().expect("a number");
         (stage, node_of(pod).expect("a node").to_owned())
     });
