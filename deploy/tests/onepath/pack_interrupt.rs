@@ -25,8 +25,9 @@ fn interrupted(arguments: &[&str]) -> Output {
         assert!(read > 0, "it ended before it was solving: {said}");
     }
     kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
-    errors.read_to_string(&mut said).expect("it writes text");
+    // What it prints first: a pipe that nobody reads would hold it up.
     let output = child.wait_with_output().expect("it ends");
+    errors.read_to_string(&mut said).expect("it writes text");
     Output { stderr: said.into_bytes(), ..output }
 }
 
