@@ -1,9 +1,9 @@
 //! What a proof proves, computed from the problem alone.
 //!
 //! Nothing here is shared with the solvers: neither how they write a stage down nor their bounds,
-//! so that a mistake of theirs shows. A stage wants the most pods of a tier placed, or the most of its
-//! running pods left where they run, of all placements that are as good in the stages before it.
-//! Rules of gangs are left out, which can only make a bound weaker.
+//! so that a mistake of theirs shows. A stage wants the most pods of a tier placed, or the most of
+//! its running pods left where they run, of all placements that are as good in the stages before
+//! it. Rules of gangs are left out, which can only make a bound weaker.
 //!
 //! By prices (Lagrange): say a pod of a set costs `c` of the set, and a pod that counts in an
 //! earlier stage brings `b` of that stage. A placement keeps to the sets' sizes and to the earlier
