@@ -133,6 +133,121 @@ fn an_eviction_that_a_budget_refuses_is_waited_for_and_then_the_plan_abandoned()
     assert_eq!(node_of(&state, "g1"), None);
 }
 
+/// The owner of the one pod of this name.
+fn owner_of(state: &State, name: &str) -> String {
+    let pod = state.pods.values().find(|pod| pod.name.name == name);
+    pod.expect("it is there").owner.clone()
+}
+
+#[test]
+fn an_eviction_that_is_denied_ends_the_plan_before_anything_is_done() {
+    let (mut state, plan) = moved();
+    let low = state.pods.values().find(|pod| pod.name.name == "low").expect("it is there");
+    let (uid, owner) = (low.name.uid.clone(), low.owner.clone());
+    state.denied.insert(owner);
+    let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
+    carry_out(&mut execution, &mut state, LONG, |_, actions, _| {
+        let harmless =
+            |action: &Action| matches!(action, Action::Rehearse { .. } | Action::Tell(_));
+        assert!(actions.iter().all(harmless), "{actions:?}");
+    });
+    assert_eq!(abandoned(&execution), "default/low could not be evicted: a webhook denies it");
+    assert_eq!(execution.unevictable(), &BTreeSet::from([uid]));
+}
+
+#[test]
+fn an_eviction_that_is_denied_only_in_earnest_ends_the_plan_and_what_was_moved_has_a_node() {
+    let (mut state, mut plan) = moved();
+    // The one that is moved is evicted first.
+    plan.victims.reverse();
+    let (uid, owner) = (plan.victims[1].pod.uid.clone(), owner_of(&state, "low"));
+    let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
+    carry_out(&mut execution, &mut state, LONG, |state, actions, _| {
+        if actions.iter().any(|action| matches!(action, Action::Evict { .. })) {
+            state.denied.insert(owner.clone());
+        }
+    });
+    assert_eq!(abandoned(&execution), "default/low could not be evicted: a webhook denies it");
+    assert_eq!(execution.unevictable(), &BTreeSet::from([uid]));
+    assert!(node_of(&state, "mover").is_some() && node_of(&state, "low").is_some());
+    assert_eq!(state.reserved(), 0);
+}
+
+#[test]
+fn a_victim_that_does_not_end_is_awaited_for_its_grace_period_and_a_while_and_no_longer() {
+    let (mut state, plan) = moved();
+    let (limits, mut now) = (Limits::default(), Duration::ZERO);
+    let mut execution = Execution::new(plan, limits, now);
+    let mut evicted = None;
+    while execution.ended().is_none() && now < LONG {
+        for action in execution.poll(&state, now) {
+            let outcome = state.apply("p1", &action);
+            if let Some(call) = super::world::call(&action) {
+                execution.answer(call, outcome, now);
+            }
+        }
+        if state.leaving().len() == 2 {
+            evicted.get_or_insert(now);
+        }
+        now += Duration::from_millis(100);
+    }
+    assert!(abandoned(&execution).contains("was evicted and did not end in time"));
+    let grace = Duration::from_secs(1);
+    let most = evicted.expect("they were evicted") + grace + limits.leave + limits.restore;
+    assert!(now <= most + Duration::from_secs(1), "nodes were reserved until {now:?}");
+    assert_eq!(state.reserved(), 0);
+}
+
+#[test]
+fn a_pod_that_is_on_a_node_and_not_seen_ends_the_plan_before_anybody_is_evicted() {
+    let (mut state, plan) = moved();
+    let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
+    let (mut now, mut evictions) = (Duration::ZERO, 0);
+    let stranger = state.pod("stranger", Some("b"), 3, 1);
+    while execution.ended().is_none() && now < LONG {
+        // Changes of nodes are seen, those of pods are not.
+        let mut seen = state.clone();
+        seen.pods.remove(&stranger);
+        for action in execution.poll(&seen, now) {
+            evictions += usize::from(matches!(action, Action::Evict { .. }));
+            let outcome = state.apply("p1", &action);
+            if let Some(call) = super::world::call(&action) {
+                execution.answer(call, outcome, now);
+            }
+        }
+        now += Duration::from_millis(100);
+    }
+    assert_eq!(abandoned(&execution), format!("node b: {stranger} is on it and not seen yet"));
+    assert_eq!((evictions, state.reserved()), (0, 0));
+}
+
+#[test]
+fn a_pod_that_comes_to_a_node_during_the_evictions_and_is_not_seen_ends_the_plan_before_binding() {
+    let (mut state, plan) = moved();
+    let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
+    let (mut now, mut stranger) = (Duration::ZERO, None);
+    while execution.ended().is_none() && now < LONG {
+        let mut seen = state.clone();
+        seen.pods.retain(|uid, _| Some(uid) != stranger.as_ref());
+        for action in execution.poll(&seen, now) {
+            let outcome = state.apply("p1", &action);
+            if let Some(call) = super::world::call(&action) {
+                execution.answer(call, outcome, now);
+            }
+        }
+        for uid in state.leaving() {
+            state.finish(&uid);
+            // A pod that tolerates every taint.
+            stranger.get_or_insert_with(|| state.pod("stranger", Some("a"), 1, 9));
+        }
+        assert_eq!(state.overfull(), None);
+        now += Duration::from_millis(100);
+    }
+    assert!(abandoned(&execution).contains("is on it and not seen yet"));
+    assert_eq!((node_of(&state, "g1"), node_of(&state, "g2")), (None, None));
+    assert_eq!(state.reserved(), 0);
+}
+
 #[test]
 fn a_budget_that_allows_it_later_delays_the_plan_only() {
     let (mut state, plan) = moved();
