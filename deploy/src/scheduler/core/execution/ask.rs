@@ -48,7 +48,7 @@ impl Execution {
         if let Err(why) = self.holds(world, true) {
             return self.abandon(why, now);
         }
-        if self.are_inspected(world, now, actions) {
+        if self.are_inspected_in_time(world, now, actions) {
             self.enter(Phase::Evict, now);
         }
     }
@@ -64,10 +64,26 @@ impl Execution {
         if let Err(why) = self.is_reserved(world) {
             return self.abandon(why, now);
         }
-        if self.plan.victims.is_empty() || self.are_inspected(world, now, actions) {
+        if self.plan.victims.is_empty() || self.are_inspected_in_time(world, now, actions) {
             self.make_bindings(world);
             self.enter(Phase::Bind, now);
         }
+    }
+
+    /// Whether all nodes were found as they are seen; else the plan is given up after some time.
+    fn are_inspected_in_time(
+        &mut self,
+        world: &dyn World,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let inspected = self.are_inspected(world, now, actions);
+        if !inspected && now >= self.since + self.limits.inspect {
+            let slow = || "its nodes could not be looked at in time".to_owned();
+            let why = self.stranger.take().unwrap_or_else(slow);
+            self.abandon(why, now);
+        }
+        inspected
     }
 
     /// Whether all nodes were found as they are seen; asks for those that were not yet.
@@ -79,12 +95,6 @@ impl Execution {
     ) -> bool {
         if self.places.iter().all(|place| place.inspected) {
             return true;
-        }
-        if now >= self.since + self.limits.inspect {
-            let slow = || "its nodes could not be looked at in time".to_owned();
-            let why = self.stranger.take().unwrap_or_else(slow);
-            self.abandon(why, now);
-            return false;
         }
         if now < self.again_at {
             return false;

@@ -216,6 +216,7 @@ impl Execution {
             return self.enter(Phase::Clean, now);
         }
         self.find_successors(world);
+        let inspected = self.are_inspected(world, now, actions);
         let moved = self.plan.victims.iter().zip(&self.victims);
         let moved = moved.filter(|(victim, done)| victim.to.is_some() && done.ours);
         let open: Vec<_> = moved
@@ -233,10 +234,8 @@ impl Execution {
             Some((there, victim.to.clone()?, victim.node.clone()))
         });
         let there: Vec<_> = there.collect();
-        if there.len() < open.len() && now < self.since + self.limits.successor {
-            return;
-        }
-        if !self.are_inspected(world, now, actions) {
+        let complete = there.len() == open.len() || now >= self.since + self.limits.successor;
+        if !complete || !inspected {
             return;
         }
         let Some(put) = self.where_to(world, &there) else {
