@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::world::{State, carry_out};
+use super::world::{State, call, carry_out};
 use crate::scheduler::core::execution::{Action, End, Execution, Limits, Reason};
 use crate::scheduler::core::plan::{Place, Plan, PlanError, Target, Victim};
 
@@ -61,6 +61,18 @@ fn abandoned(execution: &Execution) -> String {
         Some(End::Abandoned(why)) => why.clone(),
         other => panic!("not abandoned: {other:?}"),
     }
+}
+
+/// One poll, of which every request is made and answered at once.
+fn step(execution: &mut Execution, seen: &State, state: &mut State, now: Duration) -> Vec<Action> {
+    let actions = execution.poll(seen, now);
+    for action in &actions {
+        let outcome = state.apply("p1", action);
+        if let Some(call) = call(action) {
+            execution.answer(call, outcome, now);
+        }
+    }
+    actions
 }
 
 #[test]
@@ -180,12 +192,7 @@ fn a_victim_that_does_not_end_is_awaited_for_its_grace_period_and_a_while_and_no
     let mut execution = Execution::new(plan, limits, now);
     let mut evicted = None;
     while execution.ended().is_none() && now < LONG {
-        for action in execution.poll(&state, now) {
-            let outcome = state.apply("p1", &action);
-            if let Some(call) = super::world::call(&action) {
-                execution.answer(call, outcome, now);
-            }
-        }
+        step(&mut execution, &state.clone(), &mut state, now);
         if state.leaving().len() == 2 {
             evicted.get_or_insert(now);
         }
@@ -208,12 +215,8 @@ fn a_pod_that_is_on_a_node_and_not_seen_ends_the_plan_before_anybody_is_evicted(
         // Changes of nodes are seen, those of pods are not.
         let mut seen = state.clone();
         seen.pods.remove(&stranger);
-        for action in execution.poll(&seen, now) {
+        for action in step(&mut execution, &seen, &mut state, now) {
             evictions += usize::from(matches!(action, Action::Evict { .. }));
-            let outcome = state.apply("p1", &action);
-            if let Some(call) = super::world::call(&action) {
-                execution.answer(call, outcome, now);
-            }
         }
         now += Duration::from_millis(100);
     }
@@ -229,12 +232,7 @@ fn a_pod_that_comes_to_a_node_during_the_evictions_and_is_not_seen_ends_the_plan
     while execution.ended().is_none() && now < LONG {
         let mut seen = state.clone();
         seen.pods.retain(|uid, _| Some(uid) != stranger.as_ref());
-        for action in execution.poll(&seen, now) {
-            let outcome = state.apply("p1", &action);
-            if let Some(call) = super::world::call(&action) {
-                execution.answer(call, outcome, now);
-            }
-        }
+        step(&mut execution, &seen, &mut state, now);
         for uid in state.leaving() {
             state.finish(&uid);
             // A pod that tolerates every taint.
@@ -327,17 +325,12 @@ fn a_plan_whose_targets_go_while_victims_take_their_time_is_abandoned_at_once() 
     let mut now = Duration::ZERO;
     while state.leaving().len() < 2 {
         assert!(now < LONG, "nobody was evicted");
-        for action in execution.poll(&state, now) {
-            let outcome = state.apply("p1", &action);
-            if let Some(call) = super::world::call(&action) {
-                execution.answer(call, outcome, now);
-            }
-        }
+        step(&mut execution, &state.clone(), &mut state, now);
         now += Duration::from_millis(100);
     }
     state.pods.retain(|_, pod| pod.gang.is_none());
     state.version += 1;
-    execution.poll(&state, now);
+    step(&mut execution, &state.clone(), &mut state, now);
     carry_out(&mut execution, &mut state, LONG, |_, _, _| {});
     assert_eq!(abandoned(&execution), "all pods that it was for are gone or have a node");
     assert!(node_of(&state, "mover").is_some(), "it was put somewhere again");
@@ -348,11 +341,9 @@ fn a_plan_whose_targets_go_while_victims_take_their_time_is_abandoned_at_once() 
 fn a_stop_releases_the_nodes_at_once() {
     let (mut state, plan) = moved();
     let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
-    for action in execution.poll(&state, Duration::ZERO) {
-        let outcome = state.apply("p1", &action);
-        if let Some(call) = super::world::call(&action) {
-            execution.answer(call, outcome, Duration::ZERO);
-        }
+    // The evictions are rehearsed first.
+    for _ in 0..2 {
+        step(&mut execution, &state.clone(), &mut state, Duration::ZERO);
     }
     assert_eq!(state.reserved(), 2);
     execution.stop("told to end".to_owned(), Duration::ZERO);
@@ -369,12 +360,7 @@ fn a_stop_between_the_bindings_of_a_gang_binds_the_rest_and_releases_the_nodes()
     let mut now = Duration::ZERO;
     while !bound(&state) {
         assert!(now < LONG, "nothing was bound");
-        for action in execution.poll(&state, now) {
-            let outcome = state.apply("p1", &action);
-            if let Some(call) = super::world::call(&action) {
-                execution.answer(call, outcome, now);
-            }
-        }
+        step(&mut execution, &state.clone(), &mut state, now);
         for uid in state.leaving() {
             state.finish(&uid);
         }
