@@ -56,10 +56,10 @@ fn the_service_account_may_do_nothing_that_the_scheduler_does_not() {
 /// What the API server says to a change that is only tried; none if it would make it.
 async fn refusal(pods: &Api<Pod>, sub: &str, patch: &Value) -> Option<String> {
     let params = PatchParams { dry_run: true, ..PatchParams::default() };
-    let patch = Patch::Merge(patch);
     let answer = match sub {
-        "" => pods.patch("gated", &params, &patch).await,
-        _ => pods.patch_status("gated", &params, &patch).await,
+        "" => pods.patch("gated", &params, &Patch::Merge(patch)).await,
+        // Conditions of others stay beside the one that is given.
+        _ => pods.patch_status("gated", &params, &Patch::Strategic(patch)).await,
     };
     answer.err().map(|error| error.to_string())
 }
@@ -79,7 +79,8 @@ fn the_service_account_changes_of_a_pod_its_gates_the_tie_and_its_marks_and_noth
         gated["metadata"]["annotations"] = json!({"example.com/owner": "them"});
         stage.make(&gated).await;
         let pods: Api<Pod> = Api::namespaced(stage.scheduler_client().await, NAMESPACE);
-        let image = json!({"spec": {"containers": [{"name": "c", "image": "another"}]}});
+        let mut image = json!({"spec": {"containers": gated["spec"]["containers"]}});
+        image["spec"]["containers"][0]["image"] = json!("another");
         eventually("the limits are heeded", async || refusal(&pods, "", &image).await.is_some())
             .await;
         let theirs = json!([{"name": "example.com/quota"}]);
