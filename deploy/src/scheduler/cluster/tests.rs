@@ -1,5 +1,5 @@
-//! Questions about a gang that says no size: of ReplicaSet `set`, its pods `one` and `two` run on
-//! node `a`, of 2 CPUs, and are to move to node `b`, as large.
+//! Questions about a gang that says no size: pods `one` and `two` of the replica set `set` run
+//! on node `a`, of 2 CPUs, and are to move to node `b`, as large.
 
 use kube::runtime::watcher::Event;
 use onepath_pack::kubernetes::SnapshotOptions;

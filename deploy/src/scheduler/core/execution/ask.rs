@@ -93,7 +93,7 @@ impl Execution {
         now: Duration,
         actions: &mut Vec<Action>,
     ) -> bool {
-        if self.places.iter().all(|place| place.inspected) {
+        if self.inspected.len() == self.places.len() {
             return true;
         }
         if now < self.again_at {
@@ -101,7 +101,7 @@ impl Execution {
         }
         for index in 0..self.places.len() {
             let call = Call::Inspect(index);
-            let open = !self.places[index].inspected && self.calls.len() < AT_ONCE;
+            let open = !self.inspected.contains(&index) && self.calls.len() < AT_ONCE;
             if open && self.calls.insert(call) {
                 let place = self.plan.places[index].clone();
                 let mut known = world.pods_on(&place.name);
@@ -116,14 +116,16 @@ impl Execution {
     pub(super) fn inspected(&mut self, index: usize, outcome: Outcome, now: Duration) {
         let name = &self.plan.places[index].name;
         match outcome {
-            Outcome::Done => self.places[index].inspected = true,
+            Outcome::Done => {
+                self.inspected.insert(index);
+            }
             Outcome::Refused(why) | Outcome::Unclear(why) => {
                 self.stranger = Some(format!("node {name}: {why}"));
                 self.again_at = now + self.limits.retry;
             }
             Outcome::Gone => {
                 let why = format!("node {name} is gone");
-                self.places[index].inspected = true;
+                self.inspected.insert(index);
                 self.abandon(why, now);
             }
             Outcome::Denied(why) => {

@@ -178,8 +178,6 @@ struct PlaceProgress {
     asked: bool,
     reserved: bool,
     released: bool,
-    /// Nobody unknown was on it, in this phase.
-    inspected: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -223,6 +221,8 @@ pub(crate) struct Execution {
     refused: BTreeMap<usize, (Duration, String)>,
     /// Uids of pods that could not be evicted.
     unevictable: BTreeSet<String>,
+    /// Indices of places where nobody unknown was found in this phase.
+    inspected: BTreeSet<usize>,
     /// Who was on a node and not known.
     stranger: Option<String>,
     /// Since when all victims are gone.
@@ -250,6 +250,7 @@ impl Execution {
             bindings: Vec::new(),
             refused: BTreeMap::new(),
             unevictable: BTreeSet::new(),
+            inspected: BTreeSet::new(),
             stranger: None,
             gone_since: None,
             checked: None,
@@ -359,9 +360,7 @@ impl Execution {
         self.since = now;
         self.again_at = now;
         self.checked = None;
-        for place in &mut self.places {
-            place.inspected = false;
-        }
+        self.inspected.clear();
     }
 
     fn tell(&mut self, pod: PodName, reason: Reason, note: String) {

@@ -201,8 +201,8 @@ fn carry_out(seed: u64, adversary: Adversary) -> Option<End> {
         while older.len() > 1 && (!adversary.stale || random.random_bool(0.1)) {
             older.pop_front();
         }
-        let seen = if adversary.stale { mixed(&views[0], &older[0]) } else { views[0].clone() };
-        let actions = execution.poll(&seen, now);
+        let view = if adversary.stale { mixed(&views[0], &older[0]) } else { views[0].clone() };
+        let actions = execution.poll(&view, now);
         for action in &actions {
             let outcome = request(&mut state, action, &mut random, adversary);
             answers.extend(call(action).map(|call| (call, outcome)));
