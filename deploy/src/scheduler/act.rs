@@ -78,7 +78,8 @@ async fn set_taint(nodes: &Api<Node>, node: &Node, plan: Option<&str>) -> kube::
     nodes.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(|_| ())
 }
 
-/// Whether only these pods, by uid, are on a node. The API server is asked, not what was seen of it.
+/// Whether only these pods, by uid, are on a node. The API server is asked, not what was seen of
+/// it.
 pub(crate) async fn inspect(client: Client, place: Place, known: BTreeSet<String>) -> Outcome {
     let pods: Api<Pod> = Api::all(client);
     let on_it = ListParams::default().fields(&format!("spec.nodeName={}", place.name));
@@ -287,8 +288,8 @@ mod tests {
             (json!([{"matchFields": [this_one]}]), json!([{"matchFields": [this_one, this_one]}])),
         ] {
             let affinity = |terms: Value| {
-                json!({"nodeAffinity":
-                    {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}})
+                json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+                    {"nodeSelectorTerms": terms}}})
             };
             let spec = json!({"containers": [], "affinity": affinity(terms)});
             let spec: PodSpec = serde_json::from_value(spec).expect("a spec");

@@ -154,7 +154,8 @@ async fn run(mut stage: Stage, seed: u64) -> usize {
     evictions
 }
 
-/// `ONEPATH_KUBE_CLUSTERS` clusters, 5 if it is not set, from seed `ONEPATH_KUBE_FIRST_SEED` on, or 1.
+/// `ONEPATH_KUBE_CLUSTERS` clusters, 5 if it is not set, from seed `ONEPATH_KUBE_FIRST_SEED` on, 1
+/// if it is not set.
 #[test]
 fn random_clusters_with_pods_arriving_lose_no_urgent_pod_and_are_never_too_full() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>());

@@ -134,7 +134,10 @@ fn the_service_account_changes_of_a_node_the_reservation_and_nothing_else() {
             let answer = nodes.patch("a", &params, &Patch::Merge(patch)).await;
             answer.err().map(|error| error.to_string())
         };
-        let taint = |key: &str, effect: &str| json!({"spec": {"taints": [{"key": key, "value": "p", "effect": effect}]}});
+        let taint = |key: &str, effect: &str| {
+            let taint = json!({"key": key, "value": "p", "effect": effect});
+            json!({"spec": {"taints": [taint]}})
+        };
         let others = [
             taint("example.com/broken", "NoSchedule"),
             taint("onepath.io/reserved", "NoExecute"),

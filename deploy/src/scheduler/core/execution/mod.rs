@@ -7,8 +7,8 @@
 //!   is for those whom it is meant for. Whatever happens, `Clean` releases what may have been
 //!   reserved.
 //! - The plan is compared with the newest state before each eviction and each binding; before the
-//!   first of each, and before anything is put back, the API server is asked who is on its nodes, since pods may be seen later than
-//!   nodes.
+//!   first of each, and before anything is put back, the API server is asked who is on its nodes,
+//!   since pods may be seen later than nodes.
 //! - All that is to be evicted is gone, and room for all is there, before the first pod is bound.
 //!
 //! | module | what it holds |
