@@ -1,6 +1,6 @@
 //! Reaching a Kubernetes cluster.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -16,6 +16,9 @@ pub(crate) struct ClusterArguments {
     /// How to reach the cluster [default: KUBECONFIG, ~/.kube/config, or the pod's own account]
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// Which context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
     /// Namespace [default: the kubeconfig's]
     #[arg(long, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
@@ -38,6 +41,9 @@ pub(crate) enum ConnectError {
         /// What is wrong with it.
         problem: KubeconfigError,
     },
+    /// The file of KUBECONFIG or the home folder is wrong, or has no such context.
+    #[error("--context: the kubeconfig: {}", one_line(.0))]
+    Context(#[source] KubeconfigError),
     /// Nothing says where a cluster is.
     #[error("no cluster is known: --kubeconfig FILE would be right ({})", one_line(.0))]
     Unknown(#[source] InferConfigError),
@@ -48,22 +54,39 @@ pub(crate) enum ConnectError {
 
 /// Makes a client; nothing is asked yet.
 pub(crate) async fn connect(arguments: &ClusterArguments) -> Result<Cluster, ConnectError> {
-    let mut config = match &arguments.kubeconfig {
-        Some(path) => {
-            let wrong = |problem| ConnectError::File { path: path.clone(), problem };
-            let file = Kubeconfig::read_from(path).map_err(wrong)?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                .await
-                .map_err(wrong)?
-        }
-        None => Config::infer().await.map_err(ConnectError::Unknown)?,
-    };
-    config.connect_timeout = Some(PATIENCE);
-    // Of one read: a watch that is quiet is asked anew.
+    let mut config = config(arguments.kubeconfig.as_deref(), arguments.context.as_deref()).await?;
+    // Of one read: a watch may be quiet for minutes before it is asked anew.
     config.read_timeout = Some(PATIENCE * 10);
     let namespace = arguments.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).map_err(ConnectError::Client)?;
-    Ok(Cluster { client, namespace })
+    Ok(Cluster { client: client(config)?, namespace })
+}
+
+/// How to reach the cluster of a kubeconfig and a context in it, or else of what is found.
+pub(crate) async fn config(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+) -> Result<Config, ConnectError> {
+    let mut config = match (kubeconfig, context) {
+        (None, None) => Config::infer().await.map_err(ConnectError::Unknown)?,
+        (path, context) => {
+            let wrong = |problem| match path {
+                Some(path) => ConnectError::File { path: path.to_owned(), problem },
+                None => ConnectError::Context(problem),
+            };
+            let file = path.map_or_else(Kubeconfig::read, Kubeconfig::read_from).map_err(wrong)?;
+            let context = context.map(str::to_owned);
+            let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+            Config::from_custom_kubeconfig(file, &options).await.map_err(wrong)?
+        }
+    };
+    config.connect_timeout = Some(PATIENCE);
+    config.read_timeout = Some(PATIENCE);
+    Ok(config)
+}
+
+/// A client of a configuration.
+pub(crate) fn client(config: Config) -> Result<Client, ConnectError> {
+    Client::try_from(config).map_err(ConnectError::Client)
 }
 
 /// What went wrong in one line: the server's words where it has some, else the cause of causes.

@@ -85,7 +85,7 @@ pub(super) struct KubernetesArguments {
     #[arg(long, conflicts_with_all = ["local", "hostfile"])]
     pub(super) image: Option<String>,
     /// Print YAML for `kubectl create -f -`, with the job's secret; needs no cluster
-    #[arg(long, conflicts_with_all = ["local", "hostfile", "dry_run", "kubeconfig"])]
+    #[arg(long, conflicts_with_all = ["local", "hostfile", "dry_run", "kubeconfig", "context"])]
     pub(super) emit: bool,
     /// Have the server check everything and create nothing
     #[arg(long, conflicts_with_all = ["local", "hostfile"])]
@@ -99,14 +99,10 @@ pub(super) struct KubernetesArguments {
     /// Priority class of the pods
     #[arg(long, value_name = "NAME", conflicts_with_all = ["local", "hostfile"])]
     pub(super) priority_class: Option<String>,
-    /// How the pods of one stage lie: together:LABEL, at-most:PODS:LABEL or none
-    #[arg(
-        long,
-        value_name = "RULE",
-        conflicts_with_all = ["local", "hostfile"],
-        default_value = "together:network.topology.nvidia.com/leaf"
-    )]
-    pub(super) stage_rule: String,
+    /// How the pods of one stage lie: together:LABEL, at-most:PODS:LABEL or none [default:
+    /// together:network.topology.nvidia.com/leaf, but none where no node has that label]
+    #[arg(long, value_name = "RULE", conflicts_with_all = ["local", "hostfile"])]
+    pub(super) stage_rule: Option<String>,
     /// Ranks of a pod [default: the GPUs of a node]
     #[arg(long, value_name = "N", conflicts_with_all = ["local", "hostfile"],
           value_parser = value_parser!(u32).range(1..=i64::from(MAX_RANKS)))]
@@ -140,6 +136,11 @@ pub(super) struct KubernetesArguments {
     #[arg(long, default_value_t = 0, value_parser = value_parser!(u32).range(0..=1000),
           conflicts_with_all = ["local", "hostfile"])]
     pub(super) restarts: u32,
+    /// Seconds that the server may take for one answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 30,
+          value_parser = value_parser!(u32).range(1..=3600),
+          conflicts_with_all = ["local", "hostfile"])]
+    pub(super) request_timeout: u32,
     #[command(flatten)]
     pub(super) cluster: ClusterArguments,
 }

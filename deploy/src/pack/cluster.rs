@@ -1,25 +1,20 @@
 //! Objects of a running cluster. Nothing is changed there.
 
 use std::fmt::Debug;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::api::{Api, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config, Resource};
+use kube::{Client, Resource};
 use onepath_pack::kubernetes::Snapshot;
 use onepath_pack::kubernetes::objects::ObjectError;
-use onepath_pack::words::one_line;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::arguments::PackArguments;
+use crate::connect::{self, ConnectError, one_line, said};
 
-/// How long the server may take to answer.
-const PATIENCE: Duration = Duration::from_mins(1);
 /// Objects of one answer.
 const PAGE: u32 = 1_000;
 
@@ -27,13 +22,8 @@ const PAGE: u32 = 1_000;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClusterError {
     /// There is no way to it.
-    #[error("{from}: {problem}")]
-    Config {
-        /// Where the way was looked for.
-        from: String,
-        /// What is wrong.
-        problem: String,
-    },
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// It does not say what it has.
     #[error("cluster {url}: list {kind}: {problem}")]
     List {
@@ -57,13 +47,10 @@ pub(crate) enum ClusterError {
 pub(crate) fn read(arguments: &PackArguments) -> Result<Snapshot, ClusterError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let config = config(arguments.kubeconfig.as_deref(), arguments.context.as_ref()).await?;
+        let (kubeconfig, context) = (arguments.kubeconfig.as_deref(), arguments.context.as_deref());
+        let config = connect::config(kubeconfig, context).await?;
         let url = config.cluster_url.to_string();
-        let problem = |error: kube::Error| ClusterError::Config {
-            from: url.clone(),
-            problem: one_line(&error.to_string()),
-        };
-        let client = Client::try_from(config).map_err(problem)?;
+        let client = connect::client(config)?;
         let mut snapshot = Snapshot::default();
         list::<Node>(&client, &url, &mut snapshot).await?;
         list::<Pod>(&client, &url, &mut snapshot).await?;
@@ -81,30 +68,6 @@ pub(crate) fn read(arguments: &PackArguments) -> Result<Snapshot, ClusterError> 
     })
 }
 
-async fn config(path: Option<&Path>, context: Option<&String>) -> Result<Config, ClusterError> {
-    let options = KubeConfigOptions { context: context.cloned(), ..KubeConfigOptions::default() };
-    let from = path
-        .map_or_else(|| "--cluster".to_owned(), |path| PathBuf::from(path).display().to_string());
-    let wrong = |problem: String| ClusterError::Config { from: from.clone(), problem };
-    let mut config = match (path, context) {
-        (None, None) => {
-            Config::infer().await.map_err(|error| wrong(one_line(&error.to_string())))?
-        }
-        (path, _) => {
-            let file = match path {
-                Some(path) => Kubeconfig::read_from(path),
-                None => Kubeconfig::read(),
-            };
-            let file = file.map_err(|error| wrong(one_line(&error.to_string())))?;
-            let config = Config::from_custom_kubeconfig(file, &options).await;
-            config.map_err(|error| wrong(one_line(&error.to_string())))?
-        }
-    };
-    config.connect_timeout = Some(PATIENCE);
-    config.read_timeout = Some(PATIENCE);
-    Ok(config)
-}
-
 /// All objects of a kind, page by page.
 async fn list<K>(client: &Client, url: &str, snapshot: &mut Snapshot) -> Result<(), ClusterError>
 where
@@ -120,8 +83,7 @@ where
         parameters.continue_token = next;
         let page = api.list(&parameters).await.map_err(|error| wrong(said(&error)))?;
         for object in page.items {
-            let value = serde_json::to_value(object)
-                .map_err(|error| wrong(one_line(&error.to_string())))?;
+            let value = serde_json::to_value(object).map_err(|error| wrong(one_line(&error)))?;
             snapshot.add(value)?;
         }
         next = page.metadata.continue_.filter(|token| !token.is_empty());
@@ -129,16 +91,4 @@ where
             return Ok(());
         }
     }
-}
-
-/// The server's words where it has some, else the cause of causes.
-fn said(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
-        return one_line(&status.message);
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    one_line(&cause.to_string())
 }

@@ -6,9 +6,9 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
 use kube::api::ListParams;
 use kube::runtime::{WatchStreamExt, watcher};
+use onepath_pack::kubernetes::marks;
 
 use crate::connect::{Cluster, said};
-use crate::launch::labels;
 
 /// The most events that are looked at.
 const MAX_EVENTS: u32 = 5_000;
@@ -76,7 +76,7 @@ impl Source {
     }
 
     fn selector(&self) -> String {
-        format!("{}={}", labels::JOB, self.job)
+        format!("{}={}", marks::JOB, self.job)
     }
 
     /// All of it now.

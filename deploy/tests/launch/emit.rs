@@ -2,6 +2,8 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Secret, Service};
+use onepath_pack::kubernetes::{Snapshot, SnapshotOptions};
+use onepath_pack::problem::Rule;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -132,7 +134,97 @@ fn each_option_stands_where_kubernetes_looks_for_it() {
 }
 
 #[test]
-fn another_run_has_another_secret() {
-    let secret = |test| field(&documents(test, &[])[0], "/stringData/secret").clone();
-    assert_ne!(secret("emit-once"), secret("emit-twice"));
+fn another_run_has_another_secret_and_another_mark() {
+    for path in ["/stringData/secret", "/metadata/annotations/onepath.io~1launch"] {
+        let of = |test| field(&documents(test, &[])[0], path).clone();
+        assert_ne!(of("emit-once"), of("emit-twice"), "{path}");
+    }
+}
+
+#[test]
+fn a_rule_that_nobody_asked_for_is_said_before_the_objects() {
+    let plan = file(&folder("emit-rule"), "plan.json", PLAN);
+    let written = |more: &[&str]| {
+        let words = ["--kubernetes", "--plan", &plan, "--image", "r/x:1", "--emit"];
+        texts(&launch(&[&words[..], more, &["--", "true"]].concat())).0
+    };
+    let text = written(&[]);
+    let (comment, _) = text.split_once("---\n").expect("documents");
+    assert!(comment.lines().all(|line| line.starts_with("# ")), "{comment}");
+    assert!(comment.contains("nvidia.com/leaf") && comment.contains("--stage-rule"), "{comment}");
+    assert!(written(&["--stage-rule", "none"]).starts_with("---\n"));
+}
+
+/// The pods of a Job as its controller makes them (`pkg/controller/job`).
+fn pods_of(job: &Value) -> Vec<Value> {
+    let name = field(job, "/metadata/name").as_str().expect("a name");
+    let pod = |index: u64| {
+        let mut pod = field(job, "/spec/template").clone();
+        pod["apiVersion"] = json!("v1");
+        pod["kind"] = json!("Pod");
+        pod["spec"]["hostname"] = json!(format!("{name}-{index}"));
+        let metadata = &mut pod["metadata"];
+        metadata["name"] = json!(format!("{name}-{index}-x7k2p"));
+        metadata["namespace"] = field(job, "/metadata/namespace").clone();
+        metadata["finalizers"] = json!(["batch.kubernetes.io/job-tracking"]);
+        metadata["ownerReferences"] = json!([{
+            "apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": name,
+            "controller": true, "blockOwnerDeletion": true,
+        }]);
+        for (place, mark, value) in [
+            ("labels", "batch.kubernetes.io/job-name", name),
+            ("labels", "batch.kubernetes.io/job-completion-index", &index.to_string()),
+            ("annotations", "batch.kubernetes.io/job-completion-index", &index.to_string()),
+        ] {
+            metadata[place][mark] = json!(value);
+        }
+        pod["status"] = json!({"phase": "Pending"});
+        pod
+    };
+    (0..field(job, "/spec/completions").as_u64().expect("a number")).map(pod).collect()
+}
+
+#[test]
+fn the_pod_scheduler_reads_its_pods_as_one_gang_with_the_rule_of_each_stage() {
+    let leaf = "network.topology.nvidia.com/leaf";
+    let host = "kubernetes.io/hostname";
+    for (options, rule) in [
+        (&["--gate"][..], Some((Rule::Together(0), leaf))),
+        (&["--scheduler", "onepath"], Some((Rule::Together(0), leaf))),
+        (
+            &["--stage-rule", "at-most:1:kubernetes.io/hostname"],
+            Some((Rule::AtMost { level: 0, pods: 1 }, host)),
+        ),
+        (&["--stage-rule", "none"], None),
+    ] {
+        let all = documents("emit-gang", &[&["--namespace", "ns"], options].concat());
+        // Made by the controller, and as the packer expects them of Jobs in a file.
+        let made: Vec<Value> = all[2..].iter().flat_map(pods_of).collect();
+        for objects in [made, all[2..].to_vec()] {
+            let mut snapshot = Snapshot::default();
+            for (name, leaf) in [("a1", "x"), ("a2", "x"), ("b1", "y")] {
+                let has = json!({"cpu": "8", "memory": "8Gi", "pods": "9", "nvidia.com/gpu": "2"});
+                let node = json!({"kind": "Node", "status": {"allocatable": has}, "metadata": {
+                    "name": name, "labels": {"network.topology.nvidia.com/leaf": leaf}}});
+                snapshot.add(node).expect("a node");
+            }
+            for object in objects {
+                snapshot.add(object).expect("an object");
+            }
+            let (problem, mapping) =
+                snapshot.problem(&SnapshotOptions::default()).expect("a problem");
+            assert!(mapping.left.is_empty(), "{options:?}: {:?}", mapping.left);
+            let [gang] = problem.gangs() else { panic!("{:?}", problem.gangs()) };
+            assert_eq!((&*gang.name, gang.minimum, gang.pods.len()), ("ns/small", 3, 3));
+            let parts = problem.parts().iter();
+            let parts: Vec<_> =
+                parts.map(|part| (&*part.name, part.pods.len(), part.rule)).collect();
+            let Some((rule, label)) = rule else {
+                assert!(parts.is_empty(), "{parts:?}");
+                continue;
+            };
+            assert_eq!(parts, [("stage-0", 2, rule), ("stage-1", 1, rule)], "{options:?}");
+            assert_eq!(problem.levels()[0].label, label);
+        }
+    }
 }

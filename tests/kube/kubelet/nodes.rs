@@ -1,6 +1,6 @@
 //! The file of nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::Node;
@@ -20,20 +20,22 @@ struct Entry {
     allocatable: BTreeMap<String, String>,
 }
 
-/// Makes the nodes that are not there yet.
-pub(crate) async fn make(client: &Client, file: &Path) -> Result<(), String> {
+/// Makes the nodes that are not there yet; the names of all.
+pub(crate) async fn make(client: &Client, file: &Path) -> Result<BTreeSet<String>, String> {
     let said = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let text = std::fs::read_to_string(file).map_err(|error| said(&error))?;
     let entries: Vec<Entry> = serde_saphyr::from_str(&text).map_err(|error| said(&error))?;
     let nodes: Api<Node> = Api::all(client.clone());
+    let mut names = BTreeSet::new();
     for entry in entries {
+        names.insert(entry.name.clone());
         match nodes.create(&PostParams::default(), &node(entry)?).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {}
             Err(error) => return Err(error.to_string()),
         }
     }
-    Ok(())
+    Ok(names)
 }
 
 fn node(entry: Entry) -> Result<Node, String> {

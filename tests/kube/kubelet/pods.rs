@@ -1,127 +1,114 @@
 //! The life of one pod.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
-use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use super::process;
+use super::process::{Process, told};
+use super::status::{PAUSE, Phase, TRIES, set};
 
-/// A request is tried again this often: the API server may be started anew meanwhile.
-const TRIES: usize = 120;
-const PAUSE: Duration = Duration::from_millis(250);
+/// For which nodes, and how.
+#[derive(Clone)]
+pub(crate) struct How {
+    pub(crate) client: Client,
+    /// None: for all.
+    pub(crate) nodes: Option<BTreeSet<String>>,
+    /// Where the files of processes are; none: there are no processes.
+    pub(crate) processes: Option<PathBuf>,
+    /// How long a pod without a process takes to end.
+    pub(crate) end: Duration,
+}
 
 /// All pods that are bound to a node.
 pub(crate) struct Kubelet {
-    client: Client,
-    run_processes: bool,
-    end: Duration,
-    running: HashMap<String, JoinHandle<()>>,
-    ending: HashMap<String, JoinHandle<()>>,
+    how: How,
+    /// By uid, what tells a pod to go; dropped, its process ends and the object stays.
+    known: HashMap<String, watch::Sender<bool>>,
+    lives: JoinSet<()>,
 }
 
 impl Kubelet {
-    pub(crate) fn new(client: Client, run_processes: bool, end: Duration) -> Self {
-        Self { client, run_processes, end, running: HashMap::new(), ending: HashMap::new() }
+    pub(crate) fn new(how: How) -> Self {
+        Self { how, known: HashMap::new(), lives: JoinSet::new() }
     }
 
     /// A pod as it is now.
     pub(crate) fn see(&mut self, pod: Pod) {
+        while self.lives.try_join_next().is_some() {}
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+        let ours = |name: &String| self.how.nodes.as_ref().is_none_or(|all| all.contains(name));
+        if !node.is_some_and(ours) {
+            return;
+        }
+        let going = pod.metadata.deletion_timestamp.is_some();
         let uid = pod.uid().unwrap_or_default();
-        let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-        if !bound {
-            return;
-        }
-        if pod.metadata.deletion_timestamp.is_some() {
-            if !self.ending.contains_key(&uid) {
-                // Its process ends with the task that waits for it.
-                let running = self.running.remove(&uid);
-                let task = end(self.client.clone(), pod, running, self.end);
-                self.ending.insert(uid, tokio::spawn(task));
-            }
-            return;
-        }
-        let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
-        if phase.as_deref() == Some("Pending") && !self.running.contains_key(&uid) {
-            let task = live(self.client.clone(), pod, self.run_processes);
-            self.running.insert(uid, tokio::spawn(task));
+        let (how, lives) = (&self.how, &mut self.lives);
+        let end = self.known.entry(uid).or_insert_with(|| {
+            let (end, ended) = watch::channel(false);
+            lives.spawn(live(how.clone(), pod, ended));
+            end
+        });
+        if going {
+            end.send_replace(true);
         }
     }
 
     /// A pod is there no more.
     pub(crate) fn gone(&mut self, pod: &Pod) {
-        let uid = pod.uid().unwrap_or_default();
-        if let Some(running) = self.running.remove(&uid) {
-            running.abort();
+        self.known.remove(&pod.uid().unwrap_or_default());
+    }
+
+    /// Ends all processes.
+    pub(crate) async fn end(mut self) {
+        self.known.clear();
+        while self.lives.join_next().await.is_some() {}
+    }
+}
+
+async fn live(how: How, pod: Pod, mut end: watch::Receiver<bool>) {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    // One that ran before this kubelet did has lost its process.
+    if phase == Some("Pending") && pod.metadata.deletion_timestamp.is_none() {
+        match &how.processes {
+            None => set(&how.client, &pod, &Phase::running()).await,
+            Some(folder) => {
+                let folder = folder.join(pod.uid().unwrap_or_default());
+                run(&how.client, &pod, folder, &mut end).await;
+            }
         }
-        self.ending.remove(&uid);
     }
+    if !told(&mut end).await {
+        return;
+    }
+    if how.processes.is_none() {
+        tokio::time::sleep(how.end).await;
+    }
+    let_go(how.client, &pod).await;
 }
 
-async fn live(client: Client, pod: Pod, run_processes: bool) {
-    set_status(&client, &pod, "Running", None).await;
-    if run_processes {
-        let code = process::run(&client, &pod).await;
-        let phase = if code == 0 { "Succeeded" } else { "Failed" };
-        set_status(&client, &pod, phase, Some(code)).await;
-    }
-}
-
-/// Running pods are ready; `code`: how the container has ended.
-async fn set_status(client: &Client, pod: &Pod, phase: &str, code: Option<i32>) {
-    let ready = if code.is_none() { "True" } else { "False" };
-    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let state = match code {
-        None => json!({"running": {"startedAt": now}}),
-        Some(code) => {
-            json!({"running": null, "terminated": {"exitCode": code, "finishedAt": now}})
+/// Runs a pod's command to its end, or until the pod is to go.
+async fn run(client: &Client, pod: &Pod, folder: PathBuf, end: &mut watch::Receiver<bool>) {
+    let mut process = match Process::start(client, pod, folder).await {
+        Ok(process) => process,
+        Err(why) => {
+            eprintln!("onepath-fake-kubelet: {}: {why}", pod.name_any());
+            return set(client, pod, &Phase::cannot_run(why)).await;
         }
     };
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let statuses: Vec<Value> = containers
-        .map(|container| {
-            json!({
-                "name": container.name, "image": container.image, "imageID": "none",
-                "ready": code.is_none(), "restartCount": 0, "state": state,
-            })
-        })
-        .collect();
-    let conditions: Vec<Value> = ["Initialized", "ContainersReady", "Ready"]
-        .map(|name| json!({"type": name, "status": ready, "lastTransitionTime": now}))
-        .into();
-    let patch = json!({
-        "metadata": {"uid": pod.uid()},
-        "status": {
-            "phase": phase, "startTime": now, "conditions": conditions,
-            "hostIP": "127.0.0.1", "podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}],
-            "containerStatuses": statuses,
-        },
-    });
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-    for _ in 0..TRIES {
-        let patch = Patch::Strategic(&patch);
-        match pods.patch_status(&pod.name_any(), &PatchParams::default(), &patch).await {
-            Ok(_) => return,
-            // It is gone, or another one by that name.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => return,
-            Err(_) => tokio::time::sleep(PAUSE).await,
-        }
-    }
+    let running = Phase::running();
+    set(client, pod, &running).await;
+    let (code, last_words) = process.until(end).await;
+    set(client, pod, &running.ended(code, last_words)).await;
 }
 
-/// Ends the process, then lets the pod go.
-async fn end(client: Client, pod: Pod, running: Option<JoinHandle<()>>, after: Duration) {
-    tokio::time::sleep(after).await;
-    if let Some(running) = running {
-        running.abort();
-        // Aborted, or ended before: both are right.
-        let _ = running.await;
-    }
+/// Lets the object go.
+async fn let_go(client: Client, pod: &Pod) {
     let pods: Api<Pod> = Api::namespaced(client, &pod.namespace().unwrap_or_default());
     let preconditions = Preconditions { uid: pod.uid(), resource_version: None };
     let params = DeleteParams {

@@ -4,15 +4,19 @@
 //! |---|---|
 //! | `spec` | options and plan together, checked |
 //! | `names` | names and quantities that Kubernetes takes |
-//! | `labels` | our labels and annotations |
+//! | `rule` | how the pods of a stage lie |
+//! | `labels` | labels and annotations that the pod scheduler does not know |
 //! | `objects` | the objects of a job |
 //! | `yaml` | objects as YAML |
 //! | `create` | making them in a cluster, all or none |
+//! | `refusal` | why one was not made, and what is left of the others |
 
 mod create;
 pub(crate) mod labels;
 mod names;
 mod objects;
+mod refusal;
+mod rule;
 mod spec;
 mod yaml;
 
@@ -20,10 +24,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::arguments::LaunchArguments;
+use super::secret::{Secret, hexadecimal};
 use super::{LaunchError, plan};
-use crate::connect::ConnectError;
-use create::CreateError;
+use crate::connect::{self, ConnectError};
 use objects::Objects;
+use refusal::CreateError;
+use spec::JobSpec;
 
 /// Why no Jobs were made.
 #[derive(Debug, thiserror::Error)]
@@ -78,18 +84,30 @@ pub(super) fn run(arguments: &LaunchArguments) -> Result<u8, LaunchError> {
     let path = arguments.plan.as_deref().unwrap_or_else(|| Path::new(""));
     let plan = plan::read(path)?;
     let spec = spec::read(arguments, path, &plan)?;
-    let objects = Objects::new(&spec, &super::secret::Secret::new()?);
+    let (secret, launch) = (Secret::new()?, hexadecimal::<8>()?);
     let text = if options.emit {
-        yaml::documents(objects.all())
+        rule::comment(&spec) + &yaml::documents(Objects::new(&spec, &secret, launch).all())
     } else {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(KubernetesError::Runtime)?;
-        runtime.block_on(create::run(&spec.name, &objects, &options.cluster, options.dry_run))?
+        runtime.block_on(in_cluster(spec, &secret, launch))?
     };
     print(&text)?;
     Ok(0)
+}
+
+/// Makes the objects of a job; what was done.
+async fn in_cluster(
+    mut spec: JobSpec<'_>,
+    secret: &Secret,
+    launch: String,
+) -> Result<String, KubernetesError> {
+    let cluster = connect::connect(&spec.options.cluster).await?;
+    let said = rule::settle(&mut spec, &cluster).await;
+    let objects = Objects::new(&spec, secret, launch);
+    Ok(said + &create::run(&spec, &objects, cluster).await?)
 }
 
 /// Prints a result; a reader that has read enough is no failure.

@@ -3,6 +3,7 @@
 //! A pod is a node's share of a stage: one container whose shell (`wrapper.sh`) starts the ranks,
 //! since ranks of one node share its GPUs and its memory, which separate pods would keep apart.
 
+use onepath_pack::kubernetes::marks;
 use serde_json::{Map, Value, json};
 
 use super::labels;
@@ -25,19 +26,25 @@ const LAST_SECONDS: u32 = 5;
 /// The job's objects in the order in which they are made.
 #[derive(Clone, Debug)]
 pub(super) struct Objects {
+    /// The mark of this run, which all of them have.
+    pub(super) launch: String,
     pub(super) secret: Value,
     pub(super) service: Value,
     pub(super) jobs: Vec<Value>,
 }
 
 impl Objects {
-    /// All objects of a job.
-    pub(super) fn new(spec: &JobSpec<'_>, secret: &Secret) -> Self {
-        let part = |part| job(spec, part);
+    /// All objects of a job, with the mark of a run.
+    pub(super) fn new(spec: &JobSpec<'_>, secret: &Secret, launch: String) -> Self {
+        let marked = |mut object: Value| {
+            object["metadata"]["annotations"] = json!({ labels::LAUNCH: launch });
+            object
+        };
         Self {
-            secret: secret_object(spec, secret),
-            service: service(spec),
-            jobs: spec.parts.iter().map(part).collect(),
+            secret: marked(secret_object(spec, secret)),
+            service: marked(service(spec)),
+            jobs: spec.parts.iter().map(|part| marked(job(spec, part))).collect(),
+            launch,
         }
     }
 
@@ -48,7 +55,7 @@ impl Objects {
 }
 
 fn metadata(spec: &JobSpec<'_>, name: &str) -> Value {
-    let mut metadata = json!({ "name": name, "labels": { labels::JOB: spec.name } });
+    let mut metadata = json!({ "name": name, "labels": { marks::JOB: spec.name } });
     if let Some(namespace) = &spec.options.cluster.namespace {
         metadata["namespace"] = json!(namespace);
     }
@@ -75,7 +82,7 @@ fn service(spec: &JobSpec<'_>) -> Value {
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": true,
-            "selector": { labels::JOB: spec.name },
+            "selector": { marks::JOB: spec.name },
             "ports": [{ "name": "rendezvous", "port": spec.port }],
         },
     })
@@ -108,23 +115,23 @@ fn job(spec: &JobSpec<'_>, part: &Part) -> Value {
 
 fn template(spec: &JobSpec<'_>, part: &Part) -> Value {
     let mut labels = json!({
-        labels::JOB: spec.name,
-        labels::GANG: spec.name,
+        marks::JOB: spec.name,
+        marks::GANG: spec.name,
         labels::STAGE: part.stage.to_string(),
-        labels::PART: format!("stage-{}", part.stage),
     });
     let mut annotations = json!({
-        labels::GANG_SIZE: spec.pods().to_string(),
-        labels::GANG_MINIMUM: spec.pods().to_string(),
+        marks::GANG_SIZE: spec.pods().to_string(),
+        marks::GANG_MINIMUM: spec.pods().to_string(),
         labels::FIRST_RANK: part.first_rank.to_string(),
         labels::STAGE_RANKS: part.ranks.to_string(),
         labels::RANKS_PER_POD: part.per_pod.to_string(),
     });
     if let Some(rule) = &spec.rule {
-        annotations[labels::PART_RULE] = json!(rule.to_string());
+        labels[marks::PART] = json!(format!("stage-{}", part.stage));
+        annotations[marks::PART_RULE] = json!(rule.to_string());
     }
     if spec.options.gate {
-        labels[labels::MOVABLE] = json!("true");
+        labels[marks::MOVABLE] = json!("true");
     }
     json!({
         "metadata": { "labels": labels, "annotations": annotations },

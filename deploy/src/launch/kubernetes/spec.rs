@@ -1,12 +1,13 @@
 //! A job as it is wished for: options and plan together, checked.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
+
+use onepath_pack::kubernetes::marks;
 
 use super::KubernetesError;
 use super::names;
+use super::rule::{self, Rule};
 use crate::launch::arguments::{KubernetesArguments, LaunchArguments, Scheduler, Variable};
 use crate::launch::environment::DEFAULT_PORT;
 use crate::launch::plan::{Plan, Stage};
@@ -41,41 +42,6 @@ pub(super) struct Part {
     pub(super) environment: BTreeMap<String, String>,
 }
 
-/// How the pods of a stage lie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
-    /// All in one domain.
-    Together(String),
-    /// So many in a domain at most.
-    AtMost(u32, String),
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Together(label) => write!(f, "together:{label}"),
-            Self::AtMost(pods, label) => write!(f, "at-most:{pods}:{label}"),
-        }
-    }
-}
-
-impl FromStr for Rule {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let label = |text: &str| names::is_label_key(text).then(|| text.to_owned()).ok_or(());
-        if let Some(text) = text.strip_prefix("together:") {
-            return label(text).map(Self::Together);
-        }
-        let (pods, text) =
-            text.strip_prefix("at-most:").and_then(|t| t.split_once(':')).ok_or(())?;
-        match pods.parse() {
-            Ok(pods @ 1..) => label(text).map(|label| Self::AtMost(pods, label)),
-            _ => Err(()),
-        }
-    }
-}
-
 /// Puts options and plan together.
 pub(super) fn read<'a>(
     arguments: &'a LaunchArguments,
@@ -96,9 +62,10 @@ pub(super) fn read<'a>(
     let expected = "lower-case letters, digits and - (RFC 1123), with a letter first, as --name";
     check(field, name, names::is_service_name(name), expected)?;
     check_options(options)?;
-    let rule = match options.stage_rule.as_str() {
-        "none" => None,
-        text => Some(text.parse().map_err(|()| {
+    let rule = match options.stage_rule.as_deref() {
+        None => Some(rule::by_default()),
+        Some("none") => None,
+        Some(text) => Some(text.parse().map_err(|()| {
             wrong("--stage-rule", text, "together:LABEL, at-most:PODS:LABEL or none")
         })?),
     };
@@ -176,7 +143,7 @@ impl JobSpec<'_> {
 
     /// The scheduler's name, where it is not the default one.
     pub(super) fn scheduler(&self) -> Option<&'static str> {
-        (self.options.scheduler == Scheduler::Onepath).then_some(super::labels::SCHEDULER)
+        (self.options.scheduler == Scheduler::Onepath).then_some(marks::SCHEDULER)
     }
 }
 
@@ -230,19 +197,4 @@ fn check_options(options: &KubernetesArguments) -> Result<(), KubernetesError> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_are_read_as_they_are_written() {
-        for text in ["together:a.io/leaf", "at-most:3:kubernetes.io/hostname"] {
-            assert_eq!(text.parse::<Rule>().map(|rule| rule.to_string()), Ok(text.to_owned()));
-        }
-        for text in ["", "together:", "together:a b", "at-most:0:a", "at-most:a", "apart:x"] {
-            assert_eq!(text.parse::<Rule>(), Err(()), "{text}");
-        }
-    }
 }

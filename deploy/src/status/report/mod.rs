@@ -6,6 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
+use onepath_pack::kubernetes::marks;
 use serde::Serialize;
 
 use super::collect::Collected;
@@ -69,7 +70,7 @@ pub(super) struct Line {
 impl Report {
     /// The state of a job from what the cluster knows.
     pub(super) fn new(all: &Collected) -> Self {
-        let job = label(&all.jobs[0].metadata, labels::JOB).unwrap_or_default().to_owned();
+        let job = label(&all.jobs[0].metadata, marks::JOB).unwrap_or_default().to_owned();
         let mut pods: Vec<Row> = all.jobs.iter().flat_map(|job| rows(job, &all.pods)).collect();
         pods.sort_by_key(|row| row.first_rank);
         let state = state(&all.jobs, &pods);
@@ -144,11 +145,8 @@ fn is_of(pod: &Pod, job: &Job) -> bool {
 
 fn place(pod: &Pod) -> Option<u32> {
     let annotations = pod.metadata.annotations.as_ref();
-    let text = annotations.and_then(|all| all.get(labels::COMPLETION_INDEX));
-    text.map(String::as_str)
-        .or_else(|| label(&pod.metadata, labels::COMPLETION_INDEX))?
-        .parse()
-        .ok()
+    let text = annotations.and_then(|all| all.get(marks::COMPLETION_INDEX));
+    text.map(String::as_str).or_else(|| label(&pod.metadata, marks::COMPLETION_INDEX))?.parse().ok()
 }
 
 fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a str> {
