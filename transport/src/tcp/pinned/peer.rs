@@ -298,7 +298,10 @@ impl Peer {
             let problem = WireError::Acknowledged { found: u64::from(index) };
             return Err(TransportError::Protocol { peer: self.rank, problem });
         }
-        self.gone.push(index);
+        // Each connection of the peer brings the news.
+        if !self.gone.contains(&index) {
+            self.gone.push(index);
+        }
         if let Some(at) = self.incoming.iter().position(|incoming| incoming.index == index) {
             self.remove(at, End::Broken, table, now);
         }

@@ -4,7 +4,9 @@
 //! may be computing for minutes.
 //!
 //! - The kernel has bytes under way that time out again and again: the network swallows them. A
-//!   peer that does not read closes its window, and its kernel still answers probes.
+//!   peer that does not read closes its window, and its kernel still answers probes. Packets that
+//!   come the other way prove nothing: where only the way there is dead, the peer's kernel repeats
+//!   its own, since it does not hear that they came.
 //! - Everything was delivered, as the kernel says, and yet not acknowledged by the peer, although
 //!   the peer was seen reading *after* the path fell silent: something between the two swallows
 //!   bytes that it had acknowledged. A peer that holds a chunk back says so while it waits.
@@ -22,9 +24,11 @@ const MOST: Nanos = Nanos::secs(3);
 /// The time until there is a measurement.
 const UNKNOWN: Nanos = Nanos::millis(500);
 /// Doublings by back-off at most.
-const MOST_BACKOFF: u32 = 4;
+const MOST_BACKOFF: u32 = 2;
 /// Time-outs of the kernel in which nothing was acknowledged, several repetitions included.
 const KERNEL_TIMEOUTS: u64 = 6;
+/// So many in a row, and it does not matter any more that packets come the other way.
+const REPEATED: u8 = 3;
 /// Acknowledged chunks after which a connection is trusted again.
 const TRUSTED_AFTER: u64 = 64;
 /// Without the kernel's view the second kind of evidence must last this many times longer.
@@ -137,7 +141,8 @@ impl Vital {
             |limit: Nanos| silent >= limit && peer_read.since(self.progress).0 >= limit.0 / 2;
         let dead = match view {
             Some(view) if view.unacked > 0 => {
-                let past = |limit: Nanos| silent >= limit && view.silent >= limit;
+                let heard = |limit: Nanos| view.silent < limit && view.retransmits < REPEATED;
+                let past = |limit: Nanos| silent >= limit && !heard(limit);
                 (past(limit) && view.retransmits > 0)
                     || (past(self.kernel_limit(&view)) && view.retransmits > 1)
             }
@@ -217,6 +222,15 @@ mod tests {
         assert_eq!(slow.judge(at(610), at(0), Some(after(610))), Verdict::Dead);
         let once = KernelView { retransmits: 1, ..after(700) };
         assert_ne!(slow.judge(at(700), at(0), Some(once)), Verdict::Dead);
+    }
+
+    #[test]
+    fn packets_from_a_peer_that_hears_nothing_keep_no_path_alive() {
+        let mut vital = fast();
+        let view = KernelView { unacked: 23, retransmits: 2, silent: at(100), ..DELIVERED };
+        assert_ne!(vital.judge(at(600), at(0), Some(view)), Verdict::Dead);
+        let view = KernelView { retransmits: 3, ..view };
+        assert_eq!(vital.judge(at(600), at(0), Some(view)), Verdict::Dead);
     }
 
     #[test]
