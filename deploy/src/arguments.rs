@@ -161,6 +161,10 @@ pub(crate) struct SchedulerArguments {
     /// Seconds for a second try when the first found none and proved nothing
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     pub(crate) long_budget: f64,
+    /// Seconds: a pod whose terminationGracePeriodSeconds is more is never evicted or moved, since
+    /// nodes would be reserved for so long
+    #[arg(long, value_name = "SECONDS", default_value_t = 120.0)]
+    pub(crate) max_grace: f64,
     /// Prints plans and touches nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

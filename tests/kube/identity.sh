@@ -81,11 +81,12 @@ identity_bind() {
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "kubelet"}]}'
 }
 
+# The token comes to curl in a file: everybody may read the arguments of a process.
 identity_api() {
     local token=$1 path=$2
     shift 2
     curl -sS --fail-with-body --noproxy '*' --max-time 10 --cacert "$plane/certificates/ca.crt" \
-        -H "Authorization: Bearer $token" -H "Content-Type: ${api_type:-application/json}" "$@" \
+        -H @<(printf 'Authorization: Bearer %s\n' "$token") -H "Content-Type: ${api_type:-application/json}" "$@" \
         "https://127.0.0.1:$apiserver_port$path"
 }
 

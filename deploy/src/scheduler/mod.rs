@@ -52,6 +52,7 @@ pub(crate) fn run(arguments: &SchedulerArguments) -> Result<(), SchedulerError> 
         ("patience", arguments.patience),
         ("budget", arguments.budget),
         ("long-budget", arguments.long_budget),
+        ("max-grace", arguments.max_grace),
         ("settle", arguments.settle),
     ];
     for (option, seconds) in times {
@@ -84,6 +85,7 @@ fn settings(arguments: &SchedulerArguments) -> Result<work::Settings, SchedulerE
     Ok(work::Settings {
         patience: seconds(arguments.patience),
         budgets: [seconds(arguments.budget), seconds(arguments.long_budget)],
+        max_grace: seconds(arguments.max_grace),
         settle: seconds(arguments.settle),
         dry_run: arguments.dry_run,
         once: arguments.once,

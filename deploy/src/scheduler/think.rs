@@ -34,6 +34,10 @@ pub(crate) struct Matter {
     pub(crate) options: SnapshotOptions,
     /// The pods of the snapshot, in its order.
     pub(crate) pods: Vec<Known>,
+    /// Uids of pods that stay, since they could not be evicted a short time ago.
+    pub(crate) held: BTreeSet<String>,
+    /// Pods that may take longer to end stay too.
+    pub(crate) max_grace: Duration,
     /// The first budget of time, and the second if the first was not enough.
     pub(crate) budgets: [Duration; 2],
     pub(crate) seed: u64,
@@ -84,7 +88,7 @@ const TRIES: usize = 8;
 
 /// Looks for a better placement: shortly, and then longer if nothing was found and nothing proved.
 pub(crate) fn think(mut matter: Matter) -> Result<Thought, ThinkError> {
-    let mut held = BTreeSet::new();
+    let mut held: BTreeSet<usize> = staying(&matter).collect();
     for number in 0..TRIES {
         let (mut problem, mapping) = matter.snapshot.problem(&matter.options)?;
         for (id, _) in (0..).map(PodId).zip(&mapping.pods).filter(|(_, pod)| held.contains(*pod)) {
@@ -108,6 +112,15 @@ pub(crate) fn think(mut matter: Matter) -> Result<Thought, ThinkError> {
         }
     }
     Err(ThinkError::Budgets { tries: TRIES })
+}
+
+/// Running pods that no plan may evict, by their places in the snapshot.
+fn staying(matter: &Matter) -> impl Iterator<Item = usize> {
+    let pods = matter.snapshot.pods.iter().zip(&matter.pods).enumerate();
+    let running = pods.filter(|(_, (pod, _))| !pod.spec.node_name.is_empty());
+    let stays =
+        |known: &Known| known.grace > matter.max_grace || matter.held.contains(&known.name.uid);
+    running.filter(move |(_, (_, known))| stays(known)).map(|(index, _)| index)
 }
 
 /// The best placement: of the first budget of time, or of the second.
@@ -170,13 +183,14 @@ fn conclude(
         disturbed: after.disturbed,
     });
     let better = is_better(problem, answer);
+    let staying = note_of_staying(matter, mapping);
     let plan = if better { Some(plan(matter, problem, mapping, &answer.placement)?) } else { None };
     Ok(Thought {
         plan,
         status: answer.status,
         tiers: tiers.collect(),
         left: left(matter, problem, mapping, answer),
-        notes: mapping.notes.clone(),
+        notes: mapping.notes.iter().cloned().chain(staying).collect(),
     })
 }
 
@@ -224,6 +238,20 @@ fn plan(
     Ok(plan.considering(waiting(matter)))
 }
 
+/// What is said of pods that stay, if any of the problem do.
+fn note_of_staying(matter: &Matter, mapping: &Mapping) -> Option<String> {
+    let staying: BTreeSet<usize> = staying(matter).collect();
+    let mut staying = mapping.pods.iter().filter(|index| staying.contains(index));
+    let first = &matter.pods[*staying.next()?].name;
+    let others = staying.count();
+    Some(format!("{first} and {others} others stay: they {}", why_they_stay(matter)))
+}
+
+fn why_they_stay(matter: &Matter) -> String {
+    let most = matter.max_grace.as_secs_f64();
+    format!("could not be evicted, or may take more than {most} s to end (--max-grace)")
+}
+
 /// Uids of the pods of the snapshot that have no node.
 fn waiting(matter: &Matter) -> BTreeSet<String> {
     let pods = matter.snapshot.pods.iter().zip(&matter.pods);
@@ -243,11 +271,15 @@ fn left(
     } else {
         "no node for it was found in the time allowed, and nothing is proved"
     };
+    let mut sure = sure.to_owned();
+    if note_of_staying(matter, mapping).is_some() {
+        sure = format!("{sure}, while pods stay that {}", why_they_stay(matter));
+    }
     let unplaced = problem
         .numbered_pods()
         .filter(|(id, pod)| pod.runs_on.is_none() && answer.placement.node(*id).is_none());
     let name = |index: usize| matter.pods[index].name.clone();
-    let unplaced = unplaced.map(|(id, _)| (name(mapping.pods[id.index()]), sure.to_owned()));
+    let unplaced = unplaced.map(|(id, _)| (name(mapping.pods[id.index()]), sure.clone()));
     let not_ours = mapping.left.iter().map(|(index, why)| (name(*index), why.to_string()));
     unplaced.chain(not_ours).collect()
 }
@@ -285,6 +317,7 @@ pub(crate) fn text(thought: &Thought) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -293,8 +326,8 @@ mod tests {
     use super::{Known, Matter, Thought, think};
     use crate::scheduler::core::world::PodName;
 
-    /// What is thought of a node of 2 CPUs, where a pod of 2 runs, and two waiting pods of 1.
-    fn thought(waiting: &str) -> Thought {
+    /// A node of 2 CPUs, where a pod of 2 runs, and two waiting pods of 1.
+    fn matter(waiting: &str) -> Matter {
         let pod = |name: &str, spec: &str, cpu: u32| {
             format!(
                 "---\nkind: Pod\nmetadata: {{name: {name}, ownerReferences: [{{kind: ReplicaSet, \
@@ -315,18 +348,23 @@ mod tests {
                 uid: name.to_owned(),
             },
             owner: Some(name.to_owned()),
-            grace: Duration::ZERO,
+            grace: Duration::from_secs(30),
         };
-        think(Matter {
+        Matter {
             id: "plan".to_owned(),
             snapshot,
             options: SnapshotOptions::default(),
             pods: ["running", "p", "q"].map(known).to_vec(),
+            held: BTreeSet::new(),
+            max_grace: Duration::from_secs(30),
             budgets: [Duration::from_mins(1); 2],
             seed: 1,
             interrupt: Arc::default(),
-        })
-        .expect("a thought")
+        }
+    }
+
+    fn thought(waiting: &str) -> Thought {
+        think(matter(waiting)).expect("a thought")
     }
 
     #[test]
@@ -341,5 +379,32 @@ mod tests {
         let plan = thought("priority: 9").plan.expect("the pod that runs is less urgent");
         assert_eq!((plan.targets.len(), plan.victims.len()), (2, 1));
         assert_eq!(thought("priority: 9, preemptionPolicy: Never").plan, None);
+    }
+
+    #[test]
+    fn a_pod_that_could_not_be_evicted_or_takes_too_long_to_end_stays_and_that_is_said() {
+        let held = BTreeSet::from(["running".to_owned()]);
+        let held = Matter { held, ..matter("priority: 9") };
+        let slow = Matter { max_grace: Duration::from_secs(29), ..matter("priority: 9") };
+        for (matter, most) in [(held, 30), (slow, 29)] {
+            let thought = think(matter).expect("a thought");
+            assert_eq!(thought.plan, None);
+            let why = format!(
+                "could not be evicted, or may take more than {most} s to end (--max-grace)"
+            );
+            let note = format!("default/running and 0 others stay: they {why}");
+            assert!(thought.notes.contains(&note), "{:?}", thought.notes);
+            let left: Vec<&str> = thought.left.iter().map(|(_, why)| why.as_str()).collect();
+            assert!(left.iter().all(|said| said.ends_with(&why)), "{left:?}");
+        }
+    }
+
+    #[test]
+    fn a_waiting_pod_may_take_as_long_to_end_as_it_likes() {
+        let mut matter = matter("priority: 9");
+        for known in &mut matter.pods[1..] {
+            known.grace = Duration::from_hours(1);
+        }
+        assert!(think(matter).expect("a thought").plan.is_some());
     }
 }

@@ -12,13 +12,13 @@ use kube::{Api, ResourceExt};
 use super::objects::{NAMESPACE, Want, budget, leaves, node, pod, set};
 use super::stage::{Stage, eventually, on_a_plane};
 
-const NODES: [&str; 3] = ["a", "b", "c"];
-const GANG: [&str; 2] = ["gang-0", "gang-1"];
-const MOVER: Want<'static> = Want { cpu_m: 3_000, tier: 0, scheduler: "onepath" };
+pub(super) const NODES: [&str; 3] = ["a", "b", "c"];
+pub(super) const GANG: [&str; 2] = ["gang-0", "gang-1"];
+pub(super) const MOVER: Want<'static> = Want { cpu_m: 3_000, tier: 0, scheduler: "onepath" };
 const MEMBER: Want<'static> = Want { cpu_m: 10_000, tier: 0, scheduler: "default-scheduler" };
 
 /// The three nodes with a pod each, and the gang, which the default scheduler has refused.
-async fn stuck_gang(stage: &Stage) {
+pub(super) async fn stuck_gang(stage: &Stage) {
     for name in NODES {
         stage.make(&node(name, 10_000)).await;
         let app = format!("mover-{name}");
@@ -48,7 +48,7 @@ fn refused(pod: &Pod) -> bool {
     })
 }
 
-async fn mover_uids(stage: &Stage) -> BTreeSet<String> {
+pub(super) async fn mover_uids(stage: &Stage) -> BTreeSet<String> {
     let mut uids = BTreeSet::new();
     for name in NODES {
         let pods = stage.pods_of(&format!("mover-{name}")).await;
@@ -76,7 +76,7 @@ async fn gang_is_placed(stage: &Stage) -> bool {
 
 /// The gang is on two nodes, the others on the third, nothing is reserved, no node was ever too
 /// full.
-async fn everything_is_placed(stage: &Stage) {
+pub(super) async fn everything_is_placed(stage: &Stage) {
     eventually("the gang is placed", async || gang_is_placed(stage).await).await;
     eventually("what was moved is placed", async || movers_with_a_node(stage).await == 3).await;
     stage.until_released().await;

@@ -81,6 +81,36 @@ pub(crate) fn budget(app: &str, most_unavailable: usize) -> Value {
     })
 }
 
+/// What policies that tests make say to whom they deny something.
+pub(crate) const FORBIDDEN: &str = "the test forbids it";
+
+/// The label of what tests make outside of namespaces.
+pub(crate) const OF_TESTS: &str = "onepath.io/of-tests";
+
+/// Denies to make such a subresource unless an expression of CEL holds; as a webhook would.
+pub(crate) fn policy(subresource: &str, unless: &str) -> [Value; 2] {
+    let name = format!("test-{}", subresource.replace('/', "-"));
+    let of = |kind: &str, spec: Value| {
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
+            "metadata": {"name": name, "labels": {OF_TESTS: "true"}}, "spec": spec,
+        })
+    };
+    let about = json!({"apiGroups": [""], "apiVersions": ["*"], "operations": ["CREATE"],
+        "resources": [subresource]});
+    [
+        of(
+            "ValidatingAdmissionPolicy",
+            json!({"matchConstraints": {"resourceRules": [about]},
+                "validations": [{"expression": unless, "message": FORBIDDEN}]}),
+        ),
+        of(
+            "ValidatingAdmissionPolicyBinding",
+            json!({"policyName": name, "validationActions": ["Deny"]}),
+        ),
+    ]
+}
+
 pub(crate) fn priority_class(tier: usize) -> Value {
     json!({
         "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",

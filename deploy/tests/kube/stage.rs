@@ -1,5 +1,6 @@
 //! The programs, and what each test begins with.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -13,7 +14,7 @@ use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::objects::{self, NAMESPACE, TIERS, node_of};
+use super::objects::{self, FORBIDDEN, NAMESPACE, OF_TESTS, TIERS, node_of, policy};
 use super::watchman::Watchman;
 
 /// What is awaited comes within this time, or the test fails.
@@ -55,7 +56,7 @@ impl Stage {
     async fn begin(plane: &Path) -> Self {
         let client = Client::try_default().await.expect("a client");
         clear(&client).await;
-        for manifest in ["namespace.yaml", "scheduler-rights.yaml"] {
+        for manifest in ["namespace.yaml", "scheduler-rights.yaml", "scheduler-limits.yaml"] {
             for object in manifest_objects(manifest) {
                 make_new(&client, &object).await;
             }
@@ -188,6 +189,19 @@ impl Stage {
             .collect()
     }
 
+    /// Uids of pods of an app that the default scheduler has preempted, by its own word.
+    pub(crate) async fn preempted_of(&self, app: &str) -> BTreeSet<String> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let preempted = ListParams::default().fields("reason=Preempted");
+        let events = events.list(&preempted).await.expect("events").items.into_iter();
+        let of_app = events.filter(|event| {
+            let name = event.involved_object.name.as_deref().unwrap_or_default();
+            let of_app = name.strip_prefix(app).is_some_and(|rest| rest.starts_with('-'));
+            of_app && event.reporting_component.as_deref() == Some("default-scheduler")
+        });
+        of_app.filter_map(|event| event.involved_object.uid).collect()
+    }
+
     /// Until a pod has an event for this reason; gives what it says.
     pub(crate) async fn until_event(&self, pod: &str, reason: &str) -> String {
         eventually(&format!("{pod} has an event {reason}"), async || {
@@ -213,6 +227,23 @@ impl Stage {
         let bound: kube::Result<Value> =
             pods.create_subresource("binding", pod, &params, &binding).await;
         bound.expect("the pod is bound");
+    }
+
+    /// Denies to make such a subresource of pods unless an expression holds; waits until `denied`
+    /// cannot be made any more, which is only tried.
+    pub(crate) async fn deny(&self, subresource: &str, unless: &str, by: &Client, denied: &Value) {
+        for object in policy(&format!("pods/{subresource}"), unless) {
+            self.make(&object).await;
+        }
+        let pods: Api<Pod> = Api::namespaced(by.clone(), NAMESPACE);
+        let pod = denied["metadata"]["name"].as_str().expect("a name");
+        let tried = PostParams { dry_run: true, ..PostParams::default() };
+        eventually("the policy is heeded", async || {
+            let answer: kube::Result<Value> =
+                pods.create_subresource(subresource, pod, &tried, denied).await;
+            answer.is_err_and(|error| error.to_string().contains(FORBIDDEN))
+        })
+        .await;
     }
 
     /// Runs one of the plane's programs, `restart-apiserver` for instance.
@@ -305,6 +336,13 @@ async fn clear(client: &Client) {
         });
         api_of(client, &of)
     };
+    let of_tests = ListParams::default().labels(OF_TESTS);
+    for kind in ["ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"] {
+        let policy = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {}
+        });
+        api_of(client, &policy).delete_collection(&now, &of_tests).await.expect("they can go");
+    }
     for (version, kind) in [("policy/v1", "PodDisruptionBudget"), ("v1", "Event")] {
         api(version, kind).delete_collection(&now, &all).await.expect("they can go");
     }

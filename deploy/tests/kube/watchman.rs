@@ -1,7 +1,7 @@
 //! An independent witness: at each event, no node has more than it holds, and no eviction leaves a
 //! set with fewer ready pods than its budget wants.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
@@ -24,8 +24,6 @@ struct Seen {
     wrong: Vec<String>,
     events: usize,
     evictions: usize,
-    /// Apps of which the default scheduler has preempted a pod: it knows nothing of gangs.
-    preempted: BTreeSet<String>,
 }
 
 /// Watches until it is dropped.
@@ -65,11 +63,6 @@ impl Watchman {
     /// A set of so many pods must keep so many ready, whoever evicts them.
     pub(crate) fn keep_ready(&self, app: &str, least: usize) {
         self.seen.lock().expect("no panic").least_ready.insert(app.to_owned(), least);
-    }
-
-    /// Whether the default scheduler has preempted a pod of an app.
-    pub(crate) fn was_preempted(&self, app: &str) -> bool {
-        self.seen.lock().expect("no panic").preempted.contains(app)
     }
 
     /// Evictions seen; panics if anything was wrong.
@@ -113,15 +106,11 @@ impl Seen {
         let uid = pod.uid().unwrap_or_default();
         let left_before = self.pods.get(&uid).is_some_and(leaves);
         let evicted = leaves(&pod) && !left_before && is_evicted(&pod);
-        let preempted = leaves(&pod) && disrupted_by(&pod) == Some("PreemptionByScheduler");
         let node = node_of(&pod).map(str::to_owned);
         let app = pod.labels().get("app").cloned().unwrap_or_default();
         self.pods.insert(uid, pod);
         if let Some(node) = node {
             self.check_room(&node);
-        }
-        if preempted {
-            self.preempted.insert(app.clone());
         }
         if evicted {
             self.evictions += 1;
@@ -159,11 +148,7 @@ fn condition<'a>(pod: &'a Pod, name: &str) -> Option<(&'a str, Option<&'a str>)>
 
 /// By the eviction API; preemption by the default scheduler is its own affair.
 fn is_evicted(pod: &Pod) -> bool {
-    disrupted_by(pod) == Some("EvictionByEvictionAPI")
-}
-
-fn disrupted_by(pod: &Pod) -> Option<&str> {
-    condition(pod, "DisruptionTarget").and_then(|(_, why)| why)
+    condition(pod, "DisruptionTarget").is_some_and(|(_, why)| why == Some("EvictionByEvictionAPI"))
 }
 
 fn is_ready(pod: &Pod) -> bool {

@@ -250,6 +250,7 @@ fn gang(
     if (1..minimum).contains(&running) {
         survey.notes.push(format!("gang {name} runs in part: {running} of {wanted} pods"));
         minimum = running;
+        keep_from_moving(survey, &pods);
     }
     let parts = parts(survey, marks, &name, &pods);
     Some(Group { name, minimum, pods, parts })
@@ -337,6 +338,16 @@ fn join(survey: &mut Survey<'_>, members: &[usize]) {
             && *reason != Held::Terminating
         {
             survey.roles[index] = Role::Running(*node, Mobility::Fixed);
+        }
+    }
+}
+
+/// A gang that runs in part may be completed or leave, but is not moved: made anew, its pods would
+/// wait until they are complete.
+fn keep_from_moving(survey: &mut Survey<'_>, pods: &[usize]) {
+    for &index in pods {
+        if let Role::Running(node, Mobility::Movable) = survey.roles[index] {
+            survey.roles[index] = Role::Running(node, Mobility::Evictable);
         }
     }
 }

@@ -9,6 +9,8 @@
 mod entry;
 mod kind;
 mod question;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,6 +49,8 @@ pub(crate) struct Cluster {
     keys: BTreeMap<String, String>,
     /// Pods that a plan under execution evicts, as they were before.
     evicted: BTreeMap<String, objects::Pod>,
+    /// Uids of pods that waited before that plan: they are nobody's successors.
+    waited: BTreeSet<String>,
 }
 
 impl Cluster {
@@ -59,6 +63,7 @@ impl Cluster {
             budgets: Kind::default(),
             keys: BTreeMap::new(),
             evicted: BTreeMap::new(),
+            waited: BTreeSet::new(),
         }
     }
 
@@ -135,6 +140,8 @@ impl Cluster {
 
     /// Keeps these pods as they are now, for questions after their eviction.
     pub(crate) fn remember(&mut self, uids: &[String]) {
+        let waiting = self.pods.iter().map(|(_, pod)| pod).filter(|pod| pod.waits());
+        self.waited = waiting.map(|pod| pod.name.uid.clone()).collect();
         let known = uids.iter().filter_map(|uid| Some((uid.clone(), self.entry(uid)?)));
         self.evicted = known.map(|(uid, entry)| (uid, entry.object.clone())).collect();
     }
@@ -158,6 +165,12 @@ impl World for Cluster {
     fn node(&self, name: &str) -> Option<NodeState> {
         let node = self.nodes.get(name).filter(|node| !node.closed)?;
         Some(NodeState { uid: node.uid.clone(), reserved_for: node.reserved_for.clone() })
+    }
+
+    fn pods_on(&self, node: &str) -> BTreeSet<String> {
+        let on = |pod: &&PodEntry| !pod.finished && pod.node.as_deref() == Some(node);
+        let pods = self.pods.iter().map(|(_, pod)| pod).filter(on);
+        pods.map(|pod| pod.name.uid.clone()).collect()
     }
 
     fn waiting_of(&self, owner: &str) -> Vec<PodName> {

@@ -7,13 +7,14 @@ use onepath_pack::kubernetes::{Mapping, Snapshot};
 use onepath_pack::placement::Placement;
 use onepath_pack::problem::{NodeId, PodId, Problem};
 
-use super::Cluster;
+use super::{Cluster, PodEntry};
 use crate::scheduler::core::world::Question;
 
 impl Cluster {
     /// The snapshot of a question, and the uids of its pods in their order.
     pub(super) fn asked(&self, question: &Question) -> (Snapshot, Vec<String>) {
-        let without: HashSet<&String> = question.without.iter().collect();
+        let mut without: HashSet<&String> = question.without.iter().collect();
+        without.extend(self.successors(question));
         let mut snapshot = Snapshot::default();
         let mut uids = Vec::new();
         snapshot.nodes = self.nodes.iter().map(|(_, node)| node.object.clone()).collect();
@@ -37,6 +38,26 @@ impl Cluster {
             }
         }
         (snapshot, uids)
+    }
+
+    /// Pods that came to wait in the place of ghosts: both would be counted to their gang.
+    fn successors(&self, question: &Question) -> HashSet<&String> {
+        let put: HashSet<&String> = question.put.iter().map(|(uid, _)| uid).collect();
+        let waiting = self.pods.iter().map(|(_, pod)| pod).filter(|pod| pod.waits());
+        let known = |uid: &String| self.waited.contains(uid) || put.contains(uid);
+        let mut fresh: Vec<&PodEntry> = waiting.filter(|pod| !known(&pod.name.uid)).collect();
+        let mut successors = HashSet::new();
+        for (uid, _) in &question.ghosts {
+            let Some(ghost) = self.evicted.get(uid) else { continue };
+            let owner = ghost.metadata.controller().map(|owner| &owner.uid);
+            let of = fresh.iter().enumerate().filter(|(_, pod)| pod.owner.as_ref() == owner);
+            // The same name is the same member of a stateful set; of others any will do.
+            let best = of.min_by_key(|(_, pod)| pod.name.name != ghost.metadata.name);
+            if let Some((index, _)) = best.filter(|_| owner.is_some()) {
+                successors.insert(&fresh.swap_remove(index).name.uid);
+            }
+        }
+        successors
     }
 
     /// Whether what is asked for is allowed, by the checker that knows no solver.

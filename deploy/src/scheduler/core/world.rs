@@ -50,6 +50,8 @@ pub(crate) trait World {
     fn pod(&self, uid: &str) -> Option<PodState>;
     /// A node; none when it is gone or takes no pods.
     fn node(&self, name: &str) -> Option<NodeState>;
+    /// Uids of the pods that are bound to a node and have not finished.
+    fn pods_on(&self, node: &str) -> BTreeSet<String>;
     /// Waiting pods that are ours to bind and were made by this owner.
     fn waiting_of(&self, owner: &str) -> Vec<PodName>;
     /// The priority of the most urgent pod that waits and has been refused by all nodes, those with

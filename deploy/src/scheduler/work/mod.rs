@@ -22,6 +22,7 @@ use self::hold::Hold;
 use super::SchedulerError;
 use super::cluster::{Change, Cluster};
 use super::core::execution::{Call, Execution, Outcome};
+use super::core::holds::Holds;
 use super::core::patience::Patience;
 use super::tell::Teller;
 use super::think::{ThinkError, Thought};
@@ -39,6 +40,8 @@ const AT_ONCE: usize = 512;
 pub(crate) struct Settings {
     pub(crate) patience: Duration,
     pub(crate) budgets: [Duration; 2],
+    /// Pods that may take longer to end are not evicted: nodes would be reserved for so long.
+    pub(crate) max_grace: Duration,
     /// How long reserved nodes are left alone.
     pub(crate) settle: Duration,
     pub(crate) dry_run: bool,
@@ -68,6 +71,7 @@ pub(crate) struct Scheduler {
     origin: Instant,
     cluster: Cluster,
     patience: Patience,
+    holds: Holds,
     teller: Option<Teller>,
     /// A better placement that is looked for.
     thinking: Option<JoinHandle<Result<Thought, ThinkError>>>,
@@ -93,6 +97,7 @@ impl Scheduler {
         Self {
             cluster: Cluster::new(options),
             patience: Patience::new(patience),
+            holds: Holds::default(),
             teller: None,
             thinking: None,
             interrupt: Arc::default(),

@@ -115,9 +115,11 @@ impl Scheduler {
         let Some(execution) = &self.execution else { return later() };
         let Some(end) = execution.ended().cloned() else { return later() };
         let id = execution.plan().id.clone();
+        let unevictable = execution.unevictable().clone();
         self.execution = None;
         self.cluster.remember(&[]);
         let now = self.now();
+        self.holds.add(&unevictable, now);
         let ended = match end {
             End::Done => {
                 log(&format!("plan {id}: done"));
@@ -142,6 +144,10 @@ impl Scheduler {
                 if let Some(teller) = &self.teller {
                     teller.happened(tale.pod, tale.reason, tale.note);
                 }
+            }
+            Action::Rehearse { call, pod } => self.call(call, act::rehearse(client, pod).boxed()),
+            Action::Inspect { call, place, known } => {
+                self.call(call, act::inspect(client, place, known).boxed());
             }
             Action::Reserve { call, place } => {
                 self.call(call, act::reserve(client, place, plan).boxed());
@@ -211,6 +217,8 @@ impl Scheduler {
                     grace: pod.grace,
                 })
                 .collect(),
+            held: self.holds.held(self.now()),
+            max_grace: self.settings.max_grace,
             budgets: self.settings.budgets,
             seed: self.settings.seed,
             interrupt: Arc::clone(&self.interrupt),

@@ -17,6 +17,7 @@ fn settings() -> Settings {
     Settings {
         patience: Duration::from_secs(5),
         budgets: [Duration::from_secs(1); 2],
+        max_grace: Duration::from_mins(2),
         settle: Duration::from_secs(1),
         dry_run: false,
         once: false,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{find, node, pod, problem, why};
-use crate::problem::Rule;
+use crate::problem::{Mobility, Rule};
 
 fn member(name: &str, marks: &[(&str, &str)], over: Value) -> Value {
     let mut pod = pod(name, json!({"metadata": {"annotations": {"onepath.io/gang": "g"}}}));
@@ -129,6 +129,26 @@ fn a_gang_that_runs_in_part_or_against_its_rule_may_stay_as_it_is() {
     assert_eq!(problem.gangs()[0].minimum, 2);
     assert!(problem.parts().is_empty());
     assert_eq!(mapping.notes.len(), 2, "{:?}", mapping.notes);
+}
+
+#[test]
+fn a_gang_that_runs_in_part_is_not_moved_but_may_be_evicted() {
+    let ours = |over: Value| {
+        let mut pod = json!({"spec": {"schedulerName": "onepath"}});
+        super::merge(&mut pod, over);
+        pod
+    };
+    let runs = || ours(json!({"spec": {"nodeName": "a"}}));
+    for (third, mobility) in [(ours(json!({})), Mobility::Evictable), (runs(), Mobility::Movable)] {
+        let objects = [
+            node("a", &json!({})),
+            member("p", &[("gang-size", "3")], runs()),
+            member("q", &[("gang-size", "3")], runs()),
+            member("r", &[("gang-size", "3")], third),
+        ];
+        let (problem, _) = problem(objects);
+        assert_eq!(find(&problem, "p").mobility, mobility);
+    }
 }
 
 #[test]

@@ -33,8 +33,7 @@ impl Execution {
         let complete = moved.all(|(_, done)| done.successor.is_some());
         // Room for a successor that does not come keeps nobody from its own.
         if complete || now >= gone_since + self.limits.successor {
-            self.make_bindings(world);
-            self.enter(Phase::Bind, now);
+            self.enter(Phase::Reinspect, now);
         }
     }
 
@@ -60,7 +59,7 @@ impl Execution {
         }
     }
 
-    fn make_bindings(&mut self, world: &dyn World) {
+    pub(super) fn make_bindings(&mut self, world: &dyn World) {
         let targets =
             self.plan.targets.iter().map(|target| (target.pod.clone(), target.node.clone()));
         let moved = self
@@ -217,6 +216,7 @@ impl Execution {
             return self.enter(Phase::Clean, now);
         }
         self.find_successors(world);
+        let inspected = self.are_inspected(world, now, actions);
         let moved = self.plan.victims.iter().zip(&self.victims);
         let moved = moved.filter(|(victim, done)| victim.to.is_some() && done.ours);
         let open: Vec<_> = moved
@@ -234,7 +234,8 @@ impl Execution {
             Some((there, victim.to.clone()?, victim.node.clone()))
         });
         let there: Vec<_> = there.collect();
-        if there.len() < open.len() && now < self.since + self.limits.successor {
+        let complete = there.len() == open.len() || now >= self.since + self.limits.successor;
+        if !complete || !inspected {
             return;
         }
         let Some(put) = self.where_to(world, &there) else {

@@ -1,21 +1,27 @@
-//! Carrying a plan out: Reserve → Settle → Evict → Await → Bind → Confirm → Clean, or, when the
-//! world has changed, Restore → Clean.
+//! Carrying a plan out: Rehearse → Reserve → Settle → Inspect → Evict → Await → Reinspect → Bind →
+//! Confirm → Clean, or, when the world has changed, Restore → Clean.
 //!
+//! - Every eviction is rehearsed before anything is done: one that is never granted ends the plan
+//!   while nobody is harmed.
 //! - Nodes are reserved before anything is evicted, and until all is bound: room that becomes free
 //!   is for those whom it is meant for. Whatever happens, `Clean` releases what may have been
 //!   reserved.
-//! - The plan is compared with the newest state before each eviction and each binding.
+//! - The plan is compared with the newest state before each eviction and each binding; before the
+//!   first of each, and before anything is put back, the API server is asked who is on its nodes,
+//!   since pods may be seen later than nodes.
 //! - All that is to be evicted is gone, and room for all is there, before the first pod is bound.
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `ask` | what is asked before anything is done: rehearsals, who is on the nodes |
 //! | `prepare` | up to the last eviction |
 //! | `finish` | awaiting, binding, putting back, cleaning up |
 
+mod ask;
 mod finish;
 mod prepare;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::plan::{Place, Plan};
@@ -28,6 +34,8 @@ pub(crate) struct Limits {
     pub(crate) reserve: Duration,
     /// After that: bindings of other schedulers that had begun before become visible.
     pub(crate) settle: Duration,
+    /// For pods that the API server knows on the nodes to be seen there.
+    pub(crate) inspect: Duration,
     /// For a disruption budget to allow an eviction.
     pub(crate) refused: Duration,
     /// Between two tries.
@@ -49,6 +57,7 @@ impl Default for Limits {
         Self {
             reserve: Duration::from_secs(15),
             settle: Duration::from_secs(1),
+            inspect: Duration::from_secs(10),
             refused: Duration::from_secs(30),
             retry: Duration::from_secs(1),
             leave: Duration::from_secs(30),
@@ -63,7 +72,9 @@ impl Default for Limits {
 /// One request, by indices of the plan (for `Bind`, of its bindings).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
+    Rehearse(usize),
     Reserve(usize),
+    Inspect(usize),
     Evict(usize),
     Bind(usize),
     Release(usize),
@@ -72,10 +83,34 @@ pub(crate) enum Call {
 /// What is to be done by the caller; a request with a [`Call`] is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    Reserve { call: Call, place: Place },
-    Evict { call: Call, pod: PodName },
-    Bind { call: Call, pod: PodName, node: String },
-    Release { call: Call, place: Place },
+    /// Whether an eviction would be granted; nobody is evicted.
+    Rehearse {
+        call: Call,
+        pod: PodName,
+    },
+    Reserve {
+        call: Call,
+        place: Place,
+    },
+    /// Whether only these pods, by uid, are on a node; refused while there are others.
+    Inspect {
+        call: Call,
+        place: Place,
+        known: BTreeSet<String>,
+    },
+    Evict {
+        call: Call,
+        pod: PodName,
+    },
+    Bind {
+        call: Call,
+        pod: PodName,
+        node: String,
+    },
+    Release {
+        call: Call,
+        place: Place,
+    },
     Tell(Tale),
 }
 
@@ -83,7 +118,7 @@ pub(crate) enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
-    /// A disruption budget allows it not now.
+    /// Not now: a disruption budget does not allow it, or pods are there that were not known.
     Refused(String),
     /// What it is about is not there any more.
     Gone,
@@ -123,10 +158,13 @@ pub(crate) enum End {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    Rehearse,
     Reserve,
     Settle,
+    Inspect,
     Evict,
     Await,
+    Reinspect,
     Bind,
     Confirm,
     Restore,
@@ -144,6 +182,8 @@ struct PlaceProgress {
 
 #[derive(Clone, Debug, Default)]
 struct VictimProgress {
+    /// Its eviction would be granted.
+    rehearsed: bool,
     /// It was evicted by us, or left by itself.
     evicted: bool,
     ours: bool,
@@ -177,8 +217,14 @@ pub(crate) struct Execution {
     places: Vec<PlaceProgress>,
     victims: Vec<VictimProgress>,
     bindings: Vec<Binding>,
-    /// Since when an eviction is refused, and why the last time.
-    refused: Option<(Duration, String)>,
+    /// Since when evictions are refused, and why the last time, by the victim's index.
+    refused: BTreeMap<usize, (Duration, String)>,
+    /// Uids of pods that could not be evicted.
+    unevictable: BTreeSet<String>,
+    /// Indices of places where nobody unknown was found in this phase.
+    inspected: BTreeSet<usize>,
+    /// Who was on a node and not known.
+    stranger: Option<String>,
     /// Since when all victims are gone.
     gone_since: Option<Duration>,
     /// The version of the world in which the plan was found to hold.
@@ -197,12 +243,15 @@ impl Execution {
             victims: vec![VictimProgress::default(); plan.victims.len()],
             plan,
             limits,
-            phase: Phase::Reserve,
+            phase: Phase::Rehearse,
             since: now,
             calls: BTreeSet::new(),
             again_at: Duration::ZERO,
             bindings: Vec::new(),
-            refused: None,
+            refused: BTreeMap::new(),
+            unevictable: BTreeSet::new(),
+            inspected: BTreeSet::new(),
+            stranger: None,
             gone_since: None,
             checked: None,
             told: false,
@@ -214,6 +263,11 @@ impl Execution {
 
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Uids of pods that could not be evicted: another plan would fail by them again.
+    pub(crate) fn unevictable(&self) -> &BTreeSet<String> {
+        &self.unevictable
     }
 
     /// How it ended, once everything is cleaned up.
@@ -228,10 +282,13 @@ impl Execution {
         loop {
             let before = self.phase;
             match self.phase {
+                Phase::Rehearse => self.rehearse(world, now, &mut actions),
                 Phase::Reserve => self.reserve(world, now, &mut actions),
                 Phase::Settle => self.settle(world, now),
+                Phase::Inspect => self.inspect(world, now, &mut actions),
                 Phase::Evict => self.evict(world, now, &mut actions),
                 Phase::Await => self.wait(world, now),
+                Phase::Reinspect => self.reinspect(world, now, &mut actions),
                 Phase::Bind => self.bind(world, now, &mut actions),
                 Phase::Confirm => self.confirm(world, now),
                 Phase::Restore => self.restore(world, now, &mut actions),
@@ -252,7 +309,9 @@ impl Execution {
             return;
         }
         match call {
+            Call::Rehearse(index) => self.rehearsed(index, outcome, now),
             Call::Reserve(index) => self.reserved(index, outcome, now),
+            Call::Inspect(index) => self.inspected(index, outcome, now),
             Call::Evict(index) => self.evicted(index, outcome, now),
             Call::Bind(index) => self.bound(index, outcome, now),
             Call::Release(index) => self.released(index, &outcome, now),
@@ -301,6 +360,7 @@ impl Execution {
         self.since = now;
         self.again_at = now;
         self.checked = None;
+        self.inspected.clear();
     }
 
     fn tell(&mut self, pod: PodName, reason: Reason, note: String) {

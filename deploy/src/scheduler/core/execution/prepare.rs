@@ -54,7 +54,7 @@ impl Execution {
             return self.abandon(why, now);
         }
         if now >= self.since + self.limits.settle {
-            self.enter(Phase::Evict, now);
+            self.enter(Phase::Inspect, now);
         }
     }
 
@@ -69,20 +69,17 @@ impl Execution {
         for (victim, done) in self.plan.victims.iter().zip(&mut self.victims) {
             done.evicted |= away(&victim.pod.uid);
         }
+        self.refused.retain(|index, _| !self.victims[*index].evicted);
         let Some(index) = self.victims.iter().position(|victim| !victim.evicted) else {
             return self.enter(Phase::Await, now);
         };
-        let pod = &self.plan.victims[index].pod;
-        if let Some((since, why)) = &self.refused
-            && now >= *since + self.limits.refused
-        {
-            let why = format!("{pod} could not be evicted: {why}");
-            return self.abandon(why, now);
+        if self.is_refused_for_long(now) {
+            return;
         }
         if now >= self.again_at {
             let call = Call::Evict(index);
             self.calls.insert(call);
-            actions.push(Action::Evict { call, pod: pod.clone() });
+            actions.push(Action::Evict { call, pod: self.plan.victims[index].pod.clone() });
         }
     }
 
@@ -98,27 +95,46 @@ impl Execution {
                 self.tell(victim.pod.clone(), Reason::Evicted, note);
                 self.victims[index].evicted = true;
                 self.victims[index].ours = true;
-                self.refused = None;
+                self.refused.remove(&index);
                 self.checked = None;
             }
-            Outcome::Gone => self.victims[index].evicted = true,
-            Outcome::Refused(why) => self.refuse(why, now),
+            Outcome::Gone => {
+                self.victims[index].evicted = true;
+                self.refused.remove(&index);
+            }
+            Outcome::Refused(why) => self.refuse(index, why, now),
             Outcome::Unclear(why) => {
                 // It may be on its way: if so, a successor is to be put somewhere.
                 self.victims[index].ours = true;
-                self.refuse(why, now);
+                self.refuse(index, why, now);
             }
-            Outcome::Denied(why) => {
-                let why = format!("{} could not be evicted: {why}", victim.pod);
-                self.abandon(why, now);
-            }
+            Outcome::Denied(why) => self.give_up(index, &why, now),
         }
     }
 
-    fn refuse(&mut self, why: String, now: Duration) {
-        let since = self.refused.as_ref().map_or(now, |(since, _)| *since);
-        self.refused = Some((since, why));
+    /// An eviction was not granted, which may change.
+    pub(super) fn refuse(&mut self, index: usize, why: String, now: Duration) {
+        let since = self.refused.get(&index).map_or(now, |(since, _)| *since);
+        self.refused.insert(index, (since, why));
         self.again_at = now + self.limits.retry;
+    }
+
+    /// Gives the plan up if an eviction was refused for too long.
+    pub(super) fn is_refused_for_long(&mut self, now: Duration) -> bool {
+        let long = |(since, _): &(Duration, String)| now >= *since + self.limits.refused;
+        let found = self.refused.iter().find(|(_, refused)| long(refused));
+        let Some((index, why)) = found.map(|(index, (_, why))| (*index, why.clone())) else {
+            return false;
+        };
+        self.give_up(index, &why, now);
+        true
+    }
+
+    /// A victim cannot be evicted.
+    pub(super) fn give_up(&mut self, index: usize, why: &str, now: Duration) {
+        let pod = &self.plan.victims[index].pod;
+        self.unevictable.insert(pod.uid.clone());
+        self.abandon(format!("{pod} could not be evicted: {why}"), now);
     }
 
     fn tell_targets(&mut self) {
@@ -130,8 +146,8 @@ impl Execution {
         }
     }
 
-    /// Whether the plan is still right, by the newest state.
-    fn holds(&mut self, world: &dyn World, reserved: bool) -> Result<(), String> {
+    /// Whether the plan is still right, by the newest state that is seen.
+    pub(super) fn holds(&mut self, world: &dyn World, reserved: bool) -> Result<(), String> {
         if reserved {
             self.is_reserved(world)?;
         }

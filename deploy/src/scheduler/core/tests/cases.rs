@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::world::{State, carry_out};
+use super::world::{State, call, carry_out};
 use crate::scheduler::core::execution::{Action, End, Execution, Limits, Reason};
 use crate::scheduler::core::plan::{Place, Plan, PlanError, Target, Victim};
 
@@ -61,6 +61,18 @@ fn abandoned(execution: &Execution) -> String {
         Some(End::Abandoned(why)) => why.clone(),
         other => panic!("not abandoned: {other:?}"),
     }
+}
+
+/// One poll, of which every request is made and answered at once.
+fn step(execution: &mut Execution, seen: &State, state: &mut State, now: Duration) -> Vec<Action> {
+    let actions = execution.poll(seen, now);
+    for action in &actions {
+        let outcome = state.apply("p1", action);
+        if let Some(call) = call(action) {
+            execution.answer(call, outcome, now);
+        }
+    }
+    actions
 }
 
 #[test]
@@ -131,6 +143,107 @@ fn an_eviction_that_a_budget_refuses_is_waited_for_and_then_the_plan_abandoned()
     assert!(last >= Limits::default().refused, "given up after {last:?}");
     assert_eq!(state.reserved(), 0);
     assert_eq!(node_of(&state, "g1"), None);
+}
+
+/// The owner of the one pod of this name.
+fn owner_of(state: &State, name: &str) -> String {
+    let pod = state.pods.values().find(|pod| pod.name.name == name);
+    pod.expect("it is there").owner.clone()
+}
+
+#[test]
+fn an_eviction_that_is_denied_ends_the_plan_before_anything_is_done() {
+    let (mut state, plan) = moved();
+    let low = state.pods.values().find(|pod| pod.name.name == "low").expect("it is there");
+    let (uid, owner) = (low.name.uid.clone(), low.owner.clone());
+    state.denied.insert(owner);
+    let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
+    carry_out(&mut execution, &mut state, LONG, |_, actions, _| {
+        let harmless =
+            |action: &Action| matches!(action, Action::Rehearse { .. } | Action::Tell(_));
+        assert!(actions.iter().all(harmless), "{actions:?}");
+    });
+    assert_eq!(abandoned(&execution), "default/low could not be evicted: a webhook denies it");
+    assert_eq!(execution.unevictable(), &BTreeSet::from([uid]));
+}
+
+#[test]
+fn an_eviction_that_is_denied_only_in_earnest_ends_the_plan_and_what_was_moved_has_a_node() {
+    let (mut state, mut plan) = moved();
+    // The one that is moved is evicted first.
+    plan.victims.reverse();
+    let (uid, owner) = (plan.victims[1].pod.uid.clone(), owner_of(&state, "low"));
+    let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
+    carry_out(&mut execution, &mut state, LONG, |state, actions, _| {
+        if actions.iter().any(|action| matches!(action, Action::Evict { .. })) {
+            state.denied.insert(owner.clone());
+        }
+    });
+    assert_eq!(abandoned(&execution), "default/low could not be evicted: a webhook denies it");
+    assert_eq!(execution.unevictable(), &BTreeSet::from([uid]));
+    assert!(node_of(&state, "mover").is_some() && node_of(&state, "low").is_some());
+    assert_eq!(state.reserved(), 0);
+}
+
+#[test]
+fn a_victim_that_does_not_end_is_awaited_for_its_grace_period_and_a_while_and_no_longer() {
+    let (mut state, plan) = moved();
+    let (limits, mut now) = (Limits::default(), Duration::ZERO);
+    let mut execution = Execution::new(plan, limits, now);
+    let mut evicted = None;
+    while execution.ended().is_none() && now < LONG {
+        step(&mut execution, &state.clone(), &mut state, now);
+        if state.leaving().len() == 2 {
+            evicted.get_or_insert(now);
+        }
+        now += Duration::from_millis(100);
+    }
+    assert!(abandoned(&execution).contains("was evicted and did not end in time"));
+    let grace = Duration::from_secs(1);
+    let most = evicted.expect("they were evicted") + grace + limits.leave + limits.restore;
+    assert!(now <= most + Duration::from_secs(1), "nodes were reserved until {now:?}");
+    assert_eq!(state.reserved(), 0);
+}
+
+#[test]
+fn a_pod_that_is_on_a_node_and_not_seen_ends_the_plan_before_anybody_is_evicted() {
+    let (mut state, plan) = moved();
+    let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
+    let (mut now, mut evictions) = (Duration::ZERO, 0);
+    let stranger = state.pod("stranger", Some("b"), 3, 1);
+    while execution.ended().is_none() && now < LONG {
+        // Changes of nodes are seen, those of pods are not.
+        let mut seen = state.clone();
+        seen.pods.remove(&stranger);
+        for action in step(&mut execution, &seen, &mut state, now) {
+            evictions += usize::from(matches!(action, Action::Evict { .. }));
+        }
+        now += Duration::from_millis(100);
+    }
+    assert_eq!(abandoned(&execution), format!("node b: {stranger} is on it and not seen yet"));
+    assert_eq!((evictions, state.reserved()), (0, 0));
+}
+
+#[test]
+fn a_pod_that_comes_to_a_node_during_the_evictions_and_is_not_seen_ends_the_plan_before_binding() {
+    let (mut state, plan) = moved();
+    let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
+    let (mut now, mut stranger) = (Duration::ZERO, None);
+    while execution.ended().is_none() && now < LONG {
+        let mut seen = state.clone();
+        seen.pods.retain(|uid, _| Some(uid) != stranger.as_ref());
+        step(&mut execution, &seen, &mut state, now);
+        for uid in state.leaving() {
+            state.finish(&uid);
+            // A pod that tolerates every taint.
+            stranger.get_or_insert_with(|| state.pod("stranger", Some("a"), 1, 9));
+        }
+        assert_eq!(state.overfull(), None);
+        now += Duration::from_millis(100);
+    }
+    assert!(abandoned(&execution).contains("is on it and not seen yet"));
+    assert_eq!((node_of(&state, "g1"), node_of(&state, "g2")), (None, None));
+    assert_eq!(state.reserved(), 0);
 }
 
 #[test]
@@ -212,17 +325,12 @@ fn a_plan_whose_targets_go_while_victims_take_their_time_is_abandoned_at_once() 
     let mut now = Duration::ZERO;
     while state.leaving().len() < 2 {
         assert!(now < LONG, "nobody was evicted");
-        for action in execution.poll(&state, now) {
-            let outcome = state.apply("p1", &action);
-            if let Some(call) = super::world::call(&action) {
-                execution.answer(call, outcome, now);
-            }
-        }
+        step(&mut execution, &state.clone(), &mut state, now);
         now += Duration::from_millis(100);
     }
     state.pods.retain(|_, pod| pod.gang.is_none());
     state.version += 1;
-    execution.poll(&state, now);
+    step(&mut execution, &state.clone(), &mut state, now);
     carry_out(&mut execution, &mut state, LONG, |_, _, _| {});
     assert_eq!(abandoned(&execution), "all pods that it was for are gone or have a node");
     assert!(node_of(&state, "mover").is_some(), "it was put somewhere again");
@@ -233,11 +341,9 @@ fn a_plan_whose_targets_go_while_victims_take_their_time_is_abandoned_at_once() 
 fn a_stop_releases_the_nodes_at_once() {
     let (mut state, plan) = moved();
     let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
-    for action in execution.poll(&state, Duration::ZERO) {
-        let outcome = state.apply("p1", &action);
-        if let Some(call) = super::world::call(&action) {
-            execution.answer(call, outcome, Duration::ZERO);
-        }
+    // The evictions are rehearsed first.
+    for _ in 0..2 {
+        step(&mut execution, &state.clone(), &mut state, Duration::ZERO);
     }
     assert_eq!(state.reserved(), 2);
     execution.stop("told to end".to_owned(), Duration::ZERO);
@@ -254,12 +360,7 @@ fn a_stop_between_the_bindings_of_a_gang_binds_the_rest_and_releases_the_nodes()
     let mut now = Duration::ZERO;
     while !bound(&state) {
         assert!(now < LONG, "nothing was bound");
-        for action in execution.poll(&state, now) {
-            let outcome = state.apply("p1", &action);
-            if let Some(call) = super::world::call(&action) {
-                execution.answer(call, outcome, now);
-            }
-        }
+        step(&mut execution, &state.clone(), &mut state, now);
         for uid in state.leaving() {
             state.finish(&uid);
         }

@@ -14,6 +14,8 @@ use crate::scheduler::core::plan::{Place, Plan, Target, Victim};
 const STEP: Duration = Duration::from_millis(100);
 /// Views are at most so many steps late; less than nodes settle.
 const LATEST: usize = 6;
+/// Of pods where they are seen later than nodes.
+const STALEST: usize = 40;
 const ROOM: i64 = 10;
 
 /// How nasty the world is.
@@ -23,6 +25,14 @@ struct Adversary {
     arrivals: bool,
     /// Nodes and pods vanish, answers get lost.
     faults: bool,
+    /// Pods are seen far later than nodes.
+    stale: bool,
+}
+
+/// The nodes of one state, and the pods of an older one.
+fn mixed(nodes: &State, pods: &State) -> State {
+    let version = (nodes.version << 32) + pods.version;
+    State { version, pods: pods.pods.clone(), ..nodes.clone() }
 }
 
 /// A random cluster in which everything runs that fits, and some pods wait.
@@ -179,6 +189,7 @@ fn carry_out(seed: u64, adversary: Adversary) -> Option<End> {
     let before = placed(&state);
     let mut execution = Execution::new(plan, Limits::default(), Duration::ZERO);
     let mut views: VecDeque<State> = VecDeque::from([state.clone()]);
+    let mut older = views.clone();
     let mut answers: VecDeque<(Call, Outcome)> = VecDeque::new();
     let mut now = Duration::ZERO;
     while execution.ended().is_none() {
@@ -187,7 +198,11 @@ fn carry_out(seed: u64, adversary: Adversary) -> Option<End> {
         while views.len() > 1 && random.random_bool(0.6) {
             views.pop_front();
         }
-        let actions = execution.poll(&views[0], now);
+        while older.len() > 1 && (!adversary.stale || random.random_bool(0.1)) {
+            older.pop_front();
+        }
+        let view = if adversary.stale { mixed(&views[0], &older[0]) } else { views[0].clone() };
+        let actions = execution.poll(&view, now);
         for action in &actions {
             let outcome = request(&mut state, action, &mut random, adversary);
             answers.extend(call(action).map(|call| (call, outcome)));
@@ -201,8 +216,11 @@ fn carry_out(seed: u64, adversary: Adversary) -> Option<End> {
         assert_eq!(state.overfull(), None, "seed {seed}: over capacity");
         assert!(state.budgets.values().all(|left| *left >= 0), "seed {seed}: a budget is broken");
         views.push_back(state.clone());
-        while views.len() > LATEST {
-            views.pop_front();
+        older.push_back(state.clone());
+        for (views, latest) in [(&mut views, LATEST), (&mut older, STALEST)] {
+            while views.len() > latest {
+                views.pop_front();
+            }
         }
         now += STEP;
     }
@@ -260,18 +278,26 @@ fn many(adversary: Adversary) -> (usize, usize) {
 
 #[test]
 fn in_a_quiet_world_no_tier_loses_a_pod_unless_a_more_urgent_one_gains() {
-    let (done, _) = many(Adversary { arrivals: false, faults: false });
+    let (done, _) = many(Adversary { arrivals: false, faults: false, stale: false });
     assert!(done > 300, "only {done} plans were done");
 }
 
 #[test]
 fn with_another_scheduler_alive_no_node_is_ever_too_full_and_all_is_cleaned_up() {
-    let (done, abandoned) = many(Adversary { arrivals: true, faults: false });
+    let (done, abandoned) = many(Adversary { arrivals: true, faults: false, stale: false });
     assert!(done > 200 && abandoned > 20, "{done} plans done, {abandoned} abandoned");
 }
 
 #[test]
 fn with_lost_answers_and_vanishing_nodes_all_is_cleaned_up_and_no_node_is_ever_too_full() {
-    let (done, abandoned) = many(Adversary { arrivals: true, faults: true });
+    let (done, abandoned) = many(Adversary { arrivals: true, faults: true, stale: false });
     assert!(done > 200 && abandoned > 20, "{done} plans done, {abandoned} abandoned");
+}
+
+#[test]
+fn with_pods_seen_far_later_than_nodes_no_node_is_ever_too_full_and_all_is_cleaned_up() {
+    for faults in [false, true] {
+        let (done, abandoned) = many(Adversary { arrivals: true, faults, stale: true });
+        assert!(done > 100 && abandoned > 20, "{done} plans done, {abandoned} abandoned");
+    }
 }

@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) evicted: BTreeMap<String, Pod>,
     /// How many more of an owner's pods may be evicted; no entry: all.
     pub(super) budgets: BTreeMap<String, i64>,
+    /// Owners of pods whose eviction a webhook denies.
+    pub(super) denied: BTreeSet<String>,
     pub(super) made: u64,
 }
 
@@ -93,21 +95,34 @@ impl State {
         }
     }
 
-    fn evict(&mut self, uid: &str) -> Outcome {
-        let Some(pod) = self.pods.get_mut(uid) else { return Outcome::Gone };
-        if pod.leaving {
-            return Outcome::Done;
-        }
-        if let Some(left) = self.budgets.get_mut(&pod.owner) {
-            if *left == 0 {
-                return Outcome::Refused("its disruption budget allows none".to_owned());
+    fn may_evict(&self, uid: &str) -> Outcome {
+        match self.pods.get(uid) {
+            None => Outcome::Gone,
+            Some(pod) if pod.leaving => Outcome::Done,
+            Some(pod) if self.denied.contains(&pod.owner) => {
+                Outcome::Denied("a webhook denies it".to_owned())
             }
-            *left -= 1;
+            Some(pod) if self.budgets.get(&pod.owner) == Some(&0) => {
+                Outcome::Refused("its disruption budget allows none".to_owned())
+            }
+            Some(_) => Outcome::Done,
         }
-        pod.leaving = true;
-        self.evicted.insert(uid.to_owned(), pod.clone());
-        self.version += 1;
-        Outcome::Done
+    }
+
+    fn evict(&mut self, uid: &str) -> Outcome {
+        let outcome = self.may_evict(uid);
+        if let Some(pod) = self.pods.get_mut(uid)
+            && outcome == Outcome::Done
+            && !pod.leaving
+        {
+            if let Some(left) = self.budgets.get_mut(&pod.owner) {
+                *left -= 1;
+            }
+            pod.leaving = true;
+            self.evicted.insert(uid.to_owned(), pod.clone());
+            self.version += 1;
+        }
+        outcome
     }
 
     /// The kubelet ends what leaves; controllers make it again.
@@ -143,6 +158,13 @@ impl State {
                 self.version += 1;
                 Outcome::Done
             }
+            Action::Rehearse { pod, .. } => self.may_evict(&pod.uid),
+            Action::Inspect { place, known, .. } => {
+                match self.pods_on(&place.name).difference(known).next() {
+                    Some(uid) => Outcome::Refused(format!("{uid} is on it and not seen yet")),
+                    None => Outcome::Done,
+                }
+            }
             Action::Evict { pod, .. } => self.evict(&pod.uid),
             Action::Bind { pod, node, .. } => self.bind(&pod.uid, node),
             Action::Tell(_) => Outcome::Done,
@@ -164,6 +186,11 @@ impl World for State {
     fn node(&self, name: &str) -> Option<NodeState> {
         let node = self.nodes.get(name)?;
         Some(NodeState { uid: name.to_owned(), reserved_for: node.reserved_for.clone() })
+    }
+
+    fn pods_on(&self, node: &str) -> BTreeSet<String> {
+        let on = self.pods.iter().filter(|(_, pod)| pod.node.as_deref() == Some(node));
+        on.map(|(uid, _)| uid.clone()).collect()
     }
 
     fn waiting_of(&self, owner: &str) -> Vec<PodName> {
@@ -248,7 +275,9 @@ pub(super) fn carry_out(
 /// The call of a request.
 pub(super) fn call(action: &Action) -> Option<Call> {
     match action {
-        Action::Reserve { call, .. }
+        Action::Rehearse { call, .. }
+        | Action::Reserve { call, .. }
+        | Action::Inspect { call, .. }
         | Action::Evict { call, .. }
         | Action::Bind { call, .. }
         | Action::Release { call, .. } => Some(*call),
