@@ -16,8 +16,8 @@
 //! | `status` | what the ranks and pods of a job in a cluster do |
 //! | `connect` | reaching a Kubernetes cluster |
 //!
-//! Exit codes: 0 all is well, 1 a failure or wrong input, 2 a wrong command line; of `launch` that
-//! of the rank that failed.
+//! Exit codes: 0 all is well, 1 a failure or wrong input, 2 a wrong command line, 130 a bench that
+//! was interrupted; of `launch` that of the rank that failed.
 
 mod arguments;
 mod connect;
@@ -43,6 +43,8 @@ use clap::error::ErrorKind;
 
 use arguments::{Arguments, PlanArguments, PlanTask, Task};
 use pack::arguments::PackTask;
+use pack::bench::{BenchArguments, run_bench};
+use pack::interrupt;
 
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
@@ -66,9 +68,7 @@ fn main() -> ExitCode {
             scheduler::run(&arguments).map(|()| String::new()).map_err(|error| error.to_string())
         }
         Task::Pack(command) => match &command.task {
-            Some(PackTask::Bench(arguments)) => {
-                pack::bench::run_bench(arguments).map_err(|error| error.to_string())
-            }
+            Some(PackTask::Bench(arguments)) => return bench(arguments),
             Some(PackTask::Verify(arguments)) => {
                 pack::verify::run(arguments).map_err(|error| error.to_string())
             }
@@ -107,6 +107,17 @@ fn print(text: &str) -> ExitCode {
             fail(FAILURE, &format!("standard output: {error}"))
         }
         _ => ExitCode::SUCCESS,
+    }
+}
+
+/// The table of a bench; of one that was interrupted, with the status that says so.
+fn bench(arguments: &BenchArguments) -> ExitCode {
+    match run_bench(arguments) {
+        Ok(table) => {
+            let code = print(&table.text);
+            if table.interrupted { ExitCode::from(interrupt::STATUS) } else { code }
+        }
+        Err(error) => fail(FAILURE, &error.to_string()),
     }
 }
 

@@ -43,6 +43,21 @@ pub enum Violation {
         /// What it has.
         capacity: i64,
     },
+    /// Pods that never preempt have no room beside those that run there now.
+    #[error(
+        "{node}: pods that never preempt would need {used} of {capacity} {resource} beside what \
+         runs there"
+    )]
+    NotFree {
+        /// The node.
+        node: String,
+        /// The resource.
+        resource: String,
+        /// What they and the running pods ask for.
+        used: i128,
+        /// What the node has.
+        capacity: i64,
+    },
     /// A node that does not suit the pod, or a pod that may not be moved there.
     #[error("{pod}: must not be on {node}")]
     NotAllowed {
@@ -94,6 +109,7 @@ pub fn check(problem: &Problem, placement: &Placement) -> Result<Score, Violatio
     for (id, _) in problem.numbered_pods() {
         check_pod(problem, placement, id)?;
     }
+    check_free(problem, placement)?;
     check_capacity(problem, placement)?;
     check_gangs(problem, placement)?;
     check_parts(problem, placement)?;
@@ -116,19 +132,58 @@ fn check_pod(problem: &Problem, placement: &Placement, id: PodId) -> Result<(), 
     }
 }
 
-fn check_capacity(problem: &Problem, placement: &Placement) -> Result<(), Violation> {
-    for (index, resource) in problem.resources().iter().enumerate() {
-        let mut used: HashMap<NodeId, i128> = HashMap::new();
+/// Waiting pods that never preempt are placed only where what runs now leaves room, whether it
+/// stays or not.
+fn check_free(problem: &Problem, placement: &Placement) -> Result<(), Violation> {
+    let waits = |id: PodId| {
+        let waits = problem.pods()[id.index()].runs_on.is_none() && !problem.preempts(id);
+        placement.node(id).filter(|_| waits)
+    };
+    let taken: HashSet<NodeId> = problem.numbered_pods().filter_map(|(id, _)| waits(id)).collect();
+    if taken.is_empty() {
+        return Ok(());
+    }
+    for index in 0..problem.own_resources() {
+        let mut asked: HashMap<NodeId, i128> = HashMap::new();
+        let mut used = asked.clone();
         for (id, pod) in problem.numbered_pods() {
-            if let Some(node) = placement.node(id) {
-                *used.entry(node).or_default() += i128::from(pod.request[index]);
+            let amount = i128::from(pod.request[index]);
+            if let Some(node) = waits(id) {
+                *asked.entry(node).or_default() += amount;
+            }
+            if let Some(node) = pod.runs_on.or(waits(id)).filter(|node| taken.contains(node)) {
+                *used.entry(node).or_default() += amount;
             }
         }
         for (number, node) in (0..).map(NodeId).zip(problem.nodes()) {
-            let used = used.get(&number).copied().unwrap_or(0);
-            if used > i128::from(node.capacity[index]) {
-                let (node, capacity) = (node.name.clone(), node.capacity[index]);
-                let resource = resource.name.clone();
+            let of = |sums: &HashMap<NodeId, i128>| sums.get(&number).copied().unwrap_or(0);
+            let (used, capacity) = (of(&used), node.capacity[index]);
+            if of(&asked) > 0 && used > i128::from(capacity) {
+                let resource = problem.resources()[index].name.clone();
+                return Err(Violation::NotFree {
+                    node: node.name.clone(),
+                    resource,
+                    used,
+                    capacity,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_capacity(problem: &Problem, placement: &Placement) -> Result<(), Violation> {
+    for (index, resource) in problem.resources().iter().enumerate() {
+        let mut used = vec![0_i128; problem.nodes().len()];
+        for (id, pod) in problem.numbered_pods() {
+            if let Some(node) = placement.node(id) {
+                used[node.index()] += i128::from(pod.request[index]);
+            }
+        }
+        for (node, used) in problem.nodes().iter().zip(used) {
+            let capacity = node.capacity[index];
+            if used > i128::from(capacity) {
+                let (node, resource) = (node.name.clone(), resource.name.clone());
                 return Err(Violation::Overfull { node, resource, used, capacity });
             }
         }

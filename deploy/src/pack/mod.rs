@@ -8,10 +8,14 @@
 //! | `place` | the best placement beside what the default scheduler would do |
 //! | `verify` | a certificate against the objects that it is about |
 //! | `bench` | back ends on instances made from seeds |
+//! | `interrupt` | Ctrl-C |
+//! | `write` | files that are whole or not there |
 
 pub(crate) mod arguments;
 pub(crate) mod bench;
 mod cluster;
 mod input;
+pub(crate) mod interrupt;
 pub(crate) mod place;
 pub(crate) mod verify;
+mod write;

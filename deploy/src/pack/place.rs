@@ -1,10 +1,9 @@
 //! `onepath pack PODS --nodes NODES`: the best placement beside what the default would do.
 
-use std::fs;
 use std::io::{self, IsTerminal, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,10 +23,15 @@ use super::arguments::PackArguments;
 use super::bench::Ready;
 use super::cluster::{self, ClusterError};
 use super::input::{self, InputError};
+use super::interrupt::on_interrupt;
+use super::write;
 use crate::arguments::Format;
 
 /// A budget that is longer is shown as it passes.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// After so long, and then each time it has been twice as long, where there is no bar.
+const FIRST_LINE: Duration = Duration::from_secs(2);
 
 /// Why there is no placement.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +76,7 @@ pub(crate) fn run(arguments: &PackArguments) -> Result<String, PlaceError> {
     let settings = Settings { arrival: Arrival::AllAtOnce, preemption: true, seed };
     let default = schedule(&problem, &settings);
     let starts = [undisturbing(&problem, seed), default.clone()];
-    let answer = answer(arguments, &problem, &starts)?;
+    let (answer, interrupted) = answer(arguments, &problem, &starts)?;
     let case = Case {
         snapshot: &snapshot,
         problem: &problem,
@@ -81,13 +85,19 @@ pub(crate) fn run(arguments: &PackArguments) -> Result<String, PlaceError> {
         answer: &answer,
         objective: arguments.objective.into(),
     };
-    let report = Report::new(&case);
+    let mut report = Report::new(&case);
+    if let Some(after) = interrupted {
+        let (after, budget) = (after.as_secs_f64(), arguments.budget.as_secs_f64());
+        let note = format!("interrupted after {after:.1} s of {budget} s: the best so far");
+        eprintln!("onepath: {note}");
+        report.notes.push(note);
+    }
     if let Some(path) = &arguments.html {
-        write(path, &page(&case, &report))?;
+        write_file(path, &page(&case, &report))?;
     }
     if let Some(path) = &arguments.certificate {
         let certificate = Certificate::new(&problem, case.objective, &answer);
-        write(path, &(serde_json::to_string(&certificate)? + "\n"))?;
+        write_file(path, &(serde_json::to_string(&certificate)? + "\n"))?;
     }
     Ok(match arguments.format {
         Format::Text => text(&report),
@@ -96,27 +106,26 @@ pub(crate) fn run(arguments: &PackArguments) -> Result<String, PlaceError> {
     })
 }
 
-fn write(path: &Path, text: &str) -> Result<(), PlaceError> {
-    fs::write(path, text).map_err(|source| PlaceError::Write { path: path.to_owned(), source })
+fn write_file(path: &Path, text: &str) -> Result<(), PlaceError> {
+    write::whole(path, text).map_err(|source| PlaceError::Write { path: path.to_owned(), source })
 }
 
-/// Solves beside a line that says how long it has been.
+/// Solves beside a line that says how long it has been; and after how long it was interrupted, if
+/// it was.
 fn answer(
     arguments: &PackArguments,
     problem: &Problem,
     starts: &[Placement],
-) -> Result<Answer, PlaceError> {
-    let interrupt = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupt))
-        .map_err(PlaceError::Signal)?;
+) -> Result<(Answer, Option<Duration>), PlaceError> {
+    let interrupt = on_interrupt().map_err(PlaceError::Signal)?;
     let mut back_end = Ready::open(arguments.back_end, arguments.ortools.as_deref())?;
     let options = Options {
         objective: arguments.objective.into(),
         back_end: back_end.choice(),
         seed: arguments.seed,
-        budget: Budget { interrupt, ..Budget::wall(arguments.budget) },
+        budget: Budget { interrupt: Arc::clone(&interrupt), ..Budget::wall(arguments.budget) },
     };
-    let progress = Progress::new(arguments.budget);
+    let mut progress = Progress::new(arguments.budget);
     let waiting = thread::current();
     let answer = thread::scope(|scope| {
         let solving = scope.spawn(|| {
@@ -134,21 +143,26 @@ fn answer(
         solving.join()
     });
     progress.bar.finish_and_clear();
+    let interrupted = interrupt.load(Ordering::Relaxed).then(|| progress.begin.elapsed());
     match answer {
-        Ok(answer) => Ok(answer?),
+        Ok(answer) => Ok((answer?, interrupted)),
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
-/// How much of the budget has passed, on a terminal.
+/// How much of the budget has passed: a bar on a terminal, a line now and then elsewhere.
 struct Progress {
     bar: ProgressBar,
     begin: Instant,
+    budget: Duration,
+    /// When the next line is due.
+    line: Option<Duration>,
 }
 
 impl Progress {
     fn new(budget: Duration) -> Self {
-        let bar = if budget > PATIENCE && stderr().is_terminal() {
+        let terminal = stderr().is_terminal();
+        let bar = if budget > PATIENCE && terminal {
             ProgressBar::new(budget.as_millis() as u64)
         } else {
             ProgressBar::hidden()
@@ -158,10 +172,17 @@ impl Progress {
             bar.set_style(style);
         }
         bar.set_message(format!("{} s", budget.as_secs_f64()));
-        Self { bar, begin: Instant::now() }
+        let line = (!terminal).then_some(FIRST_LINE);
+        Self { bar, begin: Instant::now(), budget, line }
     }
 
-    fn show(&self) {
-        self.bar.set_position(self.begin.elapsed().as_millis() as u64);
+    fn show(&mut self) {
+        let passed = self.begin.elapsed();
+        self.bar.set_position(passed.as_millis() as u64);
+        if let Some(due) = self.line.filter(|due| passed >= *due) {
+            let (passed, budget) = (passed.as_secs(), self.budget.as_secs_f64());
+            eprintln!("onepath: solving for {passed} s, at most {budget} s");
+            self.line = Some(due * 2);
+        }
     }
 }

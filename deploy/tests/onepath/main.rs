@@ -8,6 +8,7 @@
 //! | `megatron` | the layout of the pipeline has every layer once; communicators' networks |
 //! | `pack` | the placement of pods of files, its forms, and what is wrong |
 //! | `pack_bench` | instances are the same each time; counts add up; a missing library is named |
+//! | `pack_interrupt` | Ctrl-C gives the best so far, nothing half-written, and says so |
 //! | `plans` | explanation, JSON, CSV, picture; clusters and groups; Slurm and Kubernetes; time |
 //! | `detect` | a made-up node comes out as an entry that an inventory takes |
 //! | `wrong` | wrong command lines and files give one clear line |
@@ -18,6 +19,7 @@ mod launchers;
 mod megatron;
 mod pack;
 mod pack_bench;
+mod pack_interrupt;
 mod plans;
 mod run;
 mod wrong;

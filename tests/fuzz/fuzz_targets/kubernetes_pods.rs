@@ -8,7 +8,7 @@ use onepath_pack::check::check;
 use onepath_pack::kubernetes::{MovablePods, Snapshot, SnapshotOptions};
 use onepath_pack::placement::Placement;
 
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
     include_str!("../../../deploy/examples/nodes.yaml"),
     include_str!("../../../deploy/examples/pods.yaml"),
     r#"{"kind": "List", "items": [
@@ -24,6 +24,24 @@ const FILES: [&str; 3] = [
 {"labelSelector": {}, "topologyKey": "kubernetes.io/hostname"}]}}}},
 {"kind": "PodDisruptionBudget", "metadata": {"name": "b"},
 "spec": {"selector": {}, "maxUnavailable": "50%"}}]}"#,
+    r#"kind: PriorityClass
+metadata: {name: c}
+value: 9
+preemptionPolicy: Never
+---
+kind: Node
+metadata: {name: a}
+status: {allocatable: {cpu: 4, pods: 9}}
+---
+kind: Pod
+metadata: {name: p, ownerReferences: [{kind: Job, name: j, controller: true}]}
+spec: {nodeName: a, containers: [{name: m, resources: {requests: {cpu: 1}}}]}
+status: {conditions: [{type: PodResizePending, reason: Infeasible}], containerStatuses:
+  [{name: m, allocatedResources: {cpu: 2}, resources: {requests: {cpu: 3}}}]}
+---
+kind: Pod
+metadata: {name: q}
+spec: {priorityClassName: c, containers: [{resources: {requests: {cpu: 1}}}]}"#,
 ];
 
 fuzz_target!(init: seed(FILES), |text: &str| {

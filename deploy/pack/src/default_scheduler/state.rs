@@ -125,7 +125,7 @@ impl<'a> State<'a> {
     pub(super) fn fits(&self, pod: PodId, node: NodeId, used: &[i64]) -> bool {
         let request = &self.problem.pods()[pod.index()].request;
         let capacity = &self.problem.nodes()[node.index()].capacity;
-        let mut rows = request.iter().zip(used).zip(capacity);
+        let mut rows = request.iter().zip(used).zip(capacity).take(self.problem.own_resources());
         rows.all(|((asked, used), capacity)| *asked == 0 || *asked <= capacity - used)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::apart;
 use super::filter::{self, Conditions};
 use super::gangs::{self, Group, RuleOf};
-use super::objects::{Node as Object, NodeSelector};
+use super::objects::{Node as Object, NodeSelector, Pod, PriorityClass};
 use super::rooms::Rooms;
 use super::snapshot::{BudgetUse, Mapping, Reach, Snapshot, SnapshotError, SnapshotOptions};
 use super::survey::{Role, Survey};
@@ -108,12 +108,26 @@ fn add_pods(
             gang: member.map(|(gang, _)| *gang),
             part: member.and_then(|(_, part)| *part),
         });
-        if snapshot.pods[index].spec.preemption_policy == "Never" {
+        if never_preempts(snapshot, &snapshot.pods[index]) {
             builder.never_preempts(id);
         }
         pods.push(index);
     }
     pods
+}
+
+/// Whether nobody gives way to a pod: by its own word, or by that of its class where no API server
+/// has filled it in.
+fn never_preempts(snapshot: &Snapshot, pod: &Pod) -> bool {
+    let policy = pod.spec.preemption_policy.as_str();
+    if !policy.is_empty() {
+        return policy == "Never";
+    }
+    let of_pod = |class: &&PriorityClass| match pod.spec.priority_class_name.as_str() {
+        "" => class.global_default && pod.spec.priority.is_none(),
+        name => class.metadata.name == name,
+    };
+    snapshot.priorities.iter().find(of_pod).is_some_and(|class| class.preemption_policy == "Never")
 }
 
 /// All that decides which nodes suit a pod.

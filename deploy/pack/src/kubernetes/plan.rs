@@ -135,7 +135,7 @@ impl PlanRules {
         if let Some(level) = &self.level {
             return Some(RuleOf::Together(level.clone()));
         }
-        let request = request::of(&pod.spec).ok()?;
+        let request = request::of(pod).ok()?;
         let largest = self.stages.iter().map(|stage| stage.ranks).max()?;
         let wanted = largest.div_ceil(ranks_of(pod)) as i64;
         let fits = |level: &&&str| {
@@ -161,7 +161,7 @@ fn times(offer: &Counted, request: &Counted) -> i64 {
 
 /// Ranks in a worker pod: one for each GPU, or one.
 fn ranks_of(pod: &Pod) -> usize {
-    let request = request::of(&pod.spec).unwrap_or_default();
+    let request = request::of(pod).unwrap_or_default();
     let gpus = request.iter().filter(|(name, _)| name.ends_with("/gpu"));
     gpus.map(|(_, amount)| *amount as usize).sum::<usize>().max(1)
 }

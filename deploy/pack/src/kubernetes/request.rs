@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::objects::{Container, PodSpec, Quantities, Resources};
+use super::objects::{Container, Pod, PodStatus, Quantities, Resources};
 use super::quantity::TooLarge;
 use crate::problem::LARGEST_AMOUNT;
 
@@ -20,23 +20,25 @@ pub(super) struct OutOfRange {
 }
 
 /// Containers run at once, and init containers before them one after another, but for those that
-/// stay (sidecars); then what stands for the whole pod, and its overhead.
-pub(super) fn of(spec: &PodSpec) -> Result<Counted, OutOfRange> {
+/// stay (sidecars); then what stands for the whole pod, and its overhead. A container that is
+/// resized where it runs counts as the larger of what it asks for and what it has.
+pub(super) fn of(pod: &Pod) -> Result<Counted, OutOfRange> {
+    let Pod { spec, status, .. } = pod;
     let mut sum = Counted::new();
     for container in &spec.containers {
-        add(&mut sum, &requests(&container.resources)?)?;
+        add(&mut sum, &resized(container, status)?)?;
     }
     let mut sidecars = Counted::new();
     let mut most = Counted::new();
     for container in &spec.init_containers {
-        let own = requests(&container.resources)?;
         if stays(container) {
+            let own = resized(container, status)?;
             add(&mut sum, &own)?;
             add(&mut sidecars, &own)?;
             raise(&mut most, &sidecars);
         } else {
             let mut together = sidecars.clone();
-            add(&mut together, &own)?;
+            add(&mut together, &requests(&container.resources)?)?;
             raise(&mut most, &together);
         }
     }
@@ -78,6 +80,23 @@ fn requests(resources: &Resources) -> Result<Counted, OutOfRange> {
     let mut all = counted(&resources.limits)?;
     all.extend(counted(&resources.requests)?);
     Ok(all)
+}
+
+/// What a container asks for, or has if that is more (`determineContainerReqs`); of a resize that
+/// is out of the question, only what it has.
+fn resized(container: &Container, status: &PodStatus) -> Result<Counted, OutOfRange> {
+    let asked = requests(&container.resources)?;
+    let mut all = status.init_container_statuses.iter().chain(&status.container_statuses);
+    let of_container = all.find(|one| one.name == container.name);
+    let actual = of_container.and_then(|one| Some((one, one.resources.as_ref()?)));
+    let Some((of_container, actual)) = actual else { return Ok(asked) };
+    let mut most = counted(&actual.requests)?;
+    raise(&mut most, &counted(&of_container.allocated_resources)?);
+    let pending = status.conditions.iter().find(|one| one.kind == "PodResizePending");
+    if pending.is_none_or(|condition| condition.reason != "Infeasible") {
+        raise(&mut most, &asked);
+    }
+    Ok(most)
 }
 
 fn stays(container: &Container) -> bool {

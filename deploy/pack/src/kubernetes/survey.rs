@@ -80,7 +80,7 @@ impl<'a> Survey<'a> {
         classes: &Classes<'_>,
         options: &SnapshotOptions,
     ) {
-        let request = request::of(&pod.spec).map_err(|error| {
+        let request = request::of(pod).map_err(|error| {
             let field = format!("spec.containers: requests of {}", error.resource);
             (field, "are out of range: at most 2^53 units would be right".to_owned())
         });

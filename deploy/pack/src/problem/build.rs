@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{
     Amounts, Class, ClassId, Gang, GangId, Level, Mobility, Node, NodeId, Part, PartId, Pod, PodId,
-    Problem, Resource, Rule, Set, SetId, Tier,
+    Problem, Resource, Rule, Set, SetId, Tier, free,
 };
 
 /// No amount is above this, so that no sum of all pods overflows.
@@ -185,21 +185,25 @@ impl Builder {
         PodId(self.pods.len() as u32 - 1)
     }
 
-    /// No running pod gives way to this one (`preemptionPolicy: Never`).
+    /// No running pod gives way to this one (`preemptionPolicy: Never`): while it waits it is only
+    /// placed where what runs now leaves room.
     pub fn never_preempts(&mut self, pod: PodId) {
         self.polite.insert(pod);
     }
 
     /// The problem, or what is wrong with the pieces.
-    pub fn finish(self) -> Result<Problem, BuildError> {
+    pub fn finish(mut self) -> Result<Problem, BuildError> {
         self.check_counts()?;
         self.check_nodes()?;
         self.check_pods()?;
+        let own_resources = self.resources.len();
+        free::add(&mut self.resources, &mut self.nodes, &mut self.pods, &self.polite);
         let mut priorities: Vec<i64> = self.pods.iter().map(|pod| pod.priority).collect();
         priorities.sort_unstable_by(|a, b| b.cmp(a));
         priorities.dedup();
         let mut problem = Problem {
             resources: self.resources,
+            own_resources,
             levels: self.levels,
             priorities,
             nodes: self.nodes,

@@ -4,8 +4,15 @@
 //! selectors, affinity to nodes, cordons) is in [`Class`]; what pods use up on a node, host ports
 //! and anti-affinity by host included, is an amount of a resource (of capacity 1 for those). So a
 //! solver knows sums and sets, and nothing of Kubernetes.
+//!
+//! A waiting pod with `preemptionPolicy: Never` may be the reason for no eviction. Here that means:
+//! on each node, such pods that are placed there and all pods that run there now have room beside
+//! each other. Then all that runs could stay where it is for their sake, and whatever is moved or
+//! evicted is so for the sake of others. Moves count as evictions in this, since Kubernetes moves a
+//! pod by evicting it. Room that is left where others evict is theirs only once it is free.
 
 mod build;
+mod free;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -195,6 +202,7 @@ pub struct Level {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub(crate) resources: Vec<Resource>,
+    pub(crate) own_resources: usize,
     pub(crate) levels: Vec<Level>,
     pub(crate) priorities: Vec<i64>,
     pub(crate) nodes: Vec<Node>,
@@ -207,9 +215,15 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Kinds of resources.
+    /// Kinds of resources: first what nodes have, then what of it is free now, for pods that never
+    /// preempt.
     pub fn resources(&self) -> &[Resource] {
         &self.resources
+    }
+
+    /// How many of [`resources`](Self::resources) are what nodes have.
+    pub fn own_resources(&self) -> usize {
+        self.own_resources
     }
 
     /// Levels of the topology.
@@ -280,8 +294,7 @@ impl Problem {
         }
     }
 
-    /// Whether running pods that are less urgent may give way to a pod. No rule of a placement: the
-    /// default scheduler heeds it, and who carries a placement out.
+    /// Whether running pods that are less urgent may give way to a pod.
     pub fn preempts(&self, pod: PodId) -> bool {
         !self.polite.contains(&pod)
     }

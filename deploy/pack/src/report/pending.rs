@@ -18,12 +18,14 @@ pub(super) fn reason(problem: &Problem, answer: &Answer, id: PodId) -> String {
         let most = nodes().map(|(node, _)| node.capacity[index]).max()?;
         let asked = pod.request[index];
         let unit = resource.unit;
+        let beside = if index < problem.own_resources() {
+            "beside pods that stay"
+        } else {
+            "for a pod that never preempts"
+        };
+        let name = &resource.name;
         (asked > most).then(|| {
-            format!(
-                "asks for {asked}{unit} of {}, no node has more than {most}{unit} beside pods that \
-                 stay",
-                resource.name
-            )
+            format!("asks for {asked}{unit} of {name}, no node has more than {most}{unit} {beside}")
         })
     });
     if let Some(short) = short {
@@ -31,9 +33,12 @@ pub(super) fn reason(problem: &Problem, answer: &Answer, id: PodId) -> String {
     }
     let priority = problem.priorities()[pod.tier.index()];
     let gang = pod.gang.map(|gang| &problem.gangs()[gang.index()]);
-    let what = gang.map_or_else(String::new, |gang| {
+    let mut what = gang.map_or_else(String::new, |gang| {
         format!("its gang {} needs {} pods at once: ", gang.name, gang.minimum)
     });
+    if pod.runs_on.is_none() && !problem.preempts(id) {
+        what += "its preemptionPolicy is Never, so it takes only room that is free now: ";
+    }
     let proved = answer.stages.iter().any(|stage| {
         let tier = stage.tier as usize == pod.tier.index();
         tier && stage.goal == Goal::Placed && stage.status == Status::Optimal

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, Report, csv, page, text};
+use super::{Case, Change, Report, csv, page, text};
 use crate::default_scheduler::{Arrival, Settings, schedule};
 use crate::kubernetes::{MovablePods, Snapshot, SnapshotOptions};
 use crate::score::Objective;
@@ -121,5 +121,25 @@ fn a_budget_that_lets_moves_happen_one_by_one_is_noted() {
         let note = "PodDisruptionBudget default/b allows 1 of 2 disruptions at a time: one after \
             another, as replacements become ready";
         assert_eq!(report.notes, [note]);
+    });
+}
+
+#[test]
+fn a_pod_that_never_preempts_waits_and_is_told_what_it_lacks() {
+    let mut objects = objects();
+    objects.truncate(4);
+    let mut polite = json!({"kind": "Pod", "metadata": {"name": "polite"}, "spec": {"priority": 10,
+        "preemptionPolicy": "Never", "containers": [{"resources": {"requests": {"cpu": "4"}}}]}});
+    objects.push(polite.clone());
+    polite["metadata"]["name"] = json!("small");
+    polite["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("3");
+    objects.push(polite);
+    with_report(objects, |_, report| {
+        let changes: Vec<Change> = report.pods.iter().map(|pod| pod.change).collect();
+        assert_eq!(changes, [Change::Stays, Change::Stays, Change::Pending, Change::Placed]);
+        let reason = report.pods[2].reason.as_deref();
+        let expected = "asks for 4000m of cpu that is free now, no node has more than 3000m for a \
+            pod that never preempts";
+        assert_eq!(reason, Some(expected));
     });
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Case, pending};
+use crate::evictions::unjustified;
 use crate::placement::Placement;
 use crate::problem::{NodeId, Pod, PodId, Problem};
 use crate::score::{Goal, Objective};
@@ -144,6 +145,7 @@ impl Report {
         });
         let mut notes = mapping.notes.clone();
         notes.extend(budgets(case));
+        notes.extend(for_equals(case));
         Self {
             format: FORMAT,
             objective: *objective,
@@ -232,6 +234,17 @@ fn is_useless(problem: &Problem, placement: &Placement, pod: &Pod) -> bool {
         let gang = &problem.gangs()[gang.index()];
         let placed = gang.pods.iter().filter(|pod| placement.node(**pod).is_some()).count();
         placed < gang.minimum as usize
+    })
+}
+
+/// Running pods that are left out for others of their priority, which nobody may evict them for.
+fn for_equals(case: &Case<'_>) -> Option<String> {
+    let count = unjustified(case.problem, &case.answer.placement).len();
+    (count > 0).then(|| {
+        format!(
+            "running pods that are left out for nobody more urgent: {count}; it could be, but \
+             onepath scheduler evicts for more urgent pods alone"
+        )
     })
 }
 

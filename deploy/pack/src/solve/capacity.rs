@@ -10,7 +10,7 @@ const MOST_WEIGHT: u64 = 1 << 40;
 
 /// No more pods of the stage's tier can be placed: resources weighted and added up, the smallest
 /// pods first, after the smallest ones of other tiers that reach their frozen numbers.
-pub(super) fn bound(stage: &Stage<'_>, weights: &[u64]) -> u32 {
+fn bound(stage: &Stage<'_>, weights: &[u64]) -> u32 {
     let weigh = |amounts: &[i64]| -> i128 {
         amounts
             .iter()

@@ -30,6 +30,9 @@ pub(super) fn seat_gangs(
         }
         let singles = Singles::of(stage, &room);
         for nodes in places(problem, &room, number).into_iter().take(MOST_TRIED) {
+            if stop() {
+                break;
+            }
             if let Some(with) = singles.seat(&room, number, &nodes) {
                 room = with;
                 better = true;

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::back_end::{Frozen, Stage};
 use super::deadline::Deadline;
 use super::knapsack::{Entry, Knapsack};
-use super::model::{Item, Model, Offer, Row, Spot};
+use super::model::{Model, Offer, Spot};
 use super::proof::Prices;
 use super::simplex::{Column, Simplex};
 use crate::score::Goal;
@@ -87,28 +87,6 @@ impl Dual {
         (0..model.items.len()).map(profit).collect()
     }
 
-    /// With the prices of a proof; none if they are not such prices.
-    pub(super) fn of_proof(prices: &Prices, stage: &Stage<'_>, model: &Model<'_>) -> Option<Self> {
-        let mut all = prices.sets.iter().chain(&prices.frozen);
-        let fits = prices.sets.len() == stage.problem.sets().len()
-            && prices.frozen.len() == stage.frozen.len()
-            && all.all(|price| (0..=LARGEST_PRICE).contains(price));
-        if !fits {
-            return None;
-        }
-        let row = |row: &Row| {
-            let same = |f: &Frozen| f.tier == row.tier && f.goal == row.goal;
-            stage.frozen.iter().position(same).map_or(0, |at| prices.frozen[at])
-        };
-        let item = |item: &Item| if item.moves { prices.sets[item.set.index()] } else { 0 };
-        Some(Self {
-            items: model.items.iter().map(item).collect(),
-            rows: model.rows.iter().map(row).collect(),
-            earned: Vec::new(),
-            bound: i64::MAX,
-        })
-    }
-
     /// Computes what is earned, and the bound.
     pub(super) fn settle(
         &mut self,
@@ -122,7 +100,8 @@ impl Dual {
         for spots in &kinds.spots {
             let spot = &model.spots[spots[0]];
             let steps = if stop() { 0 } else { KNAPSACK_STEPS };
-            let mut knapsack = Knapsack::new(entries(model, spot, &profits), &spot.room, steps);
+            let entries = entries(model, spot, &profits);
+            let mut knapsack = Knapsack::new(entries, &spot.room, steps, stop);
             let best = knapsack.best();
             self.earned.push(best.at_most);
             patterns.push(pattern(spot, &best.taken));

@@ -118,6 +118,11 @@ impl Deadline {
         self.end.saturating_sub(self.now())
     }
 
+    /// How long it has passed.
+    pub fn late(&self) -> Duration {
+        self.now().saturating_sub(self.end)
+    }
+
     /// Whether it is time to stop.
     pub fn passed(&self) -> bool {
         self.left().is_zero()

@@ -1,19 +1,23 @@
 //! From stage to stage.
 
+use std::time::Duration;
+
 use super::back_end::{BackEnd, Found, Frozen, Stage, Unfit, active, trivial};
-use super::deadline::Deadline;
-use super::refill::{refill, seat_gang};
+use super::deadline::{Deadline, Stopwatch};
+use super::refill::refill;
 use super::report::{Answer, StageReport, Status};
 use super::room::Room;
 use super::search::{self, Search};
-use super::{Options, SolveError};
+use super::{Options, SolveError, start};
 use crate::check::check;
 use crate::placement::Placement;
-use crate::problem::{GangId, Mobility, PodId, Problem, Tier};
+use crate::problem::{Problem, Tier};
 use crate::score::{Goal, Score};
 
 /// Of the budget, what is guaranteed to stages in equal shares; the rest goes to whoever needs it.
 const GUARANTEED: f64 = 0.6;
+/// Of the budget, what is kept back at least for the end of the last stage.
+const RESERVED: f64 = 0.01;
 
 /// The state between two stages.
 pub(super) struct Driver<'a> {
@@ -25,6 +29,8 @@ pub(super) struct Driver<'a> {
     start: Score,
     frozen: Vec<Frozen>,
     reports: Vec<StageReport>,
+    /// So much sooner than the deadline back ends are stopped.
+    reserve: Duration,
 }
 
 impl<'a> Driver<'a> {
@@ -34,12 +40,13 @@ impl<'a> Driver<'a> {
         options: &'a Options,
         starts: &[Placement],
     ) -> Result<Self, SolveError> {
-        let deadline = Deadline::of(&options.budget);
+        let (deadline, watch) =
+            (Deadline::of(&options.budget), Stopwatch::new(options.budget.clock));
         let as_it_is = Placement::as_it_is(problem);
         let mut all = vec![as_it_is.clone()];
         all.extend_from_slice(starts);
         if all.iter().all(|start| check(problem, start).is_err()) {
-            all.push(repaired(problem));
+            all.extend(start::repaired(problem));
         }
         let allowed = all.into_iter().filter_map(|start| {
             let score = check(problem, &start).ok()?;
@@ -53,7 +60,9 @@ impl<'a> Driver<'a> {
             return Err(SolveError::NoStart { as_it_is: Box::new(as_it_is) });
         };
         let (start, frozen, reports) = (score.clone(), Vec::new(), Vec::new());
-        Ok(Self { problem, options, deadline, best, score, start, frozen, reports })
+        // A placement is completed and checked twice at the end of a stage, as it was here.
+        let reserve = options.budget.time.mul_f64(RESERVED).max(watch.elapsed() * 2);
+        Ok(Self { problem, options, deadline, best, score, start, frozen, reports, reserve })
     }
 
     /// All stages.
@@ -64,7 +73,8 @@ impl<'a> Driver<'a> {
         for (number, (tier, goal)) in stages.iter().copied().enumerate() {
             deepest = deepest.max(tier);
             let later = share * (stages.len() - number - 1) as u32;
-            self.stage(tier, goal, deepest, &self.deadline.sooner(later), back_end)?;
+            let deadline = self.deadline.sooner(later + self.reserve);
+            self.stage(tier, goal, deepest, &deadline, back_end)?;
         }
         Ok(self.finish(back_end.name()))
     }
@@ -98,7 +108,9 @@ impl<'a> Driver<'a> {
             };
             let (name, found) = ask(&stage, back_end)?;
             by = Some(name.to_owned());
+            let (late, watch) = (deadline.late(), Stopwatch::new(self.options.budget.clock));
             self.take(&stage, name, &found)?;
+            self.reserve = self.reserve.max(late + watch.elapsed().mul_f64(1.5));
             let beyond = stage.is_better(self.score.value(tier, goal), found.bound);
             if beyond {
                 let (value, tier) = (self.score.value(tier, goal), tier.0);
@@ -190,21 +202,4 @@ fn ask(stage: &Stage<'_>, back_end: &mut dyn BackEnd) -> Result<(&'static str, F
         Err(Unfit::Rule { .. } | Unfit::Size { .. }) => Ok((Search.name(), search::find(stage))),
         Err(failure @ Unfit::Library { .. }) => Err(SolveError::Library(failure)),
     }
-}
-
-/// As it is, without the gangs that break a rule as it is, and then filled up.
-fn repaired(problem: &Problem) -> Placement {
-    let fixed = |pod: PodId| {
-        let pod = &problem.pods()[pod.index()];
-        pod.mobility == Mobility::Fixed || pod.gang.is_none()
-    };
-    let mut room = Room::of(problem, &Placement::as_it_is(problem), fixed);
-    let gangs = || problem.gangs().iter().enumerate();
-    for (number, gang) in gangs() {
-        if gang.pods.iter().any(|pod| room.placement().node(*pod).is_some()) {
-            seat_gang(&mut room, GangId(number as u32));
-        }
-    }
-    refill(&mut room, |_| true);
-    room.into_placement()
 }

@@ -18,9 +18,10 @@ pub(super) type Taken = Vec<(usize, u32)>;
 
 /// Bits of the share of a node that a size is rounded to.
 const SHARE_BITS: u32 = 20;
+/// Steps between two looks at the clock.
+const STOP_EVERY: u64 = 1024;
 
 /// All ways to fill one node that earn at least so much.
-#[derive(Debug)]
 pub(super) struct Knapsack<'a> {
     entries: Vec<Entry<'a>>,
     /// By entry, its size as a share of the node, all resources added up, rounded down.
@@ -31,6 +32,8 @@ pub(super) struct Knapsack<'a> {
     taken: Vec<u32>,
     /// Nodes of the search that are left.
     steps: u64,
+    /// Whether no more are to be taken.
+    stop: &'a dyn Fn() -> bool,
 }
 
 /// What one node earns at best.
@@ -44,13 +47,18 @@ pub(super) struct Best {
     pub(super) at_most: i64,
 }
 
-/// More steps than allowed: nothing is known.
+/// More steps than allowed, or stopped: nothing is known.
 #[derive(Debug)]
 pub(super) struct TooManySteps;
 
 impl<'a> Knapsack<'a> {
     /// Of entries that fit at least once.
-    pub(super) fn new(entries: Vec<Entry<'a>>, room: &[i64], steps: u64) -> Self {
+    pub(super) fn new(
+        entries: Vec<Entry<'a>>,
+        room: &[i64],
+        steps: u64,
+        stop: &'a dyn Fn() -> bool,
+    ) -> Self {
         let share = |entry: &Entry<'_>| {
             let of = entry.size.iter().zip(room).filter(|(_, room)| **room > 0);
             of.map(|(size, room)| ((*size as i128) << SHARE_BITS) / *room as i128).sum::<i128>()
@@ -74,7 +82,7 @@ impl<'a> Knapsack<'a> {
         let (entries, shares): (Vec<_>, Vec<_>) = sorted.into_iter().unzip();
         let taken = vec![0; entries.len()];
         let resources = room.iter().filter(|room| **room > 0).count() as i64;
-        Self { entries, shares, room: room.to_vec(), resources, taken, steps }
+        Self { entries, shares, room: room.to_vec(), resources, taken, steps, stop }
     }
 
     /// The most that can be earned.
@@ -136,6 +144,9 @@ impl<'a> Knapsack<'a> {
     ) -> Result<bool, TooManySteps> {
         for index in from..self.entries.len() {
             self.steps = self.steps.checked_sub(1).ok_or(TooManySteps)?;
+            if self.steps.is_multiple_of(STOP_EVERY) && (self.stop)() {
+                return Err(TooManySteps);
+            }
             if profit + self.bound(index, share) < *least {
                 break;
             }
@@ -204,7 +215,7 @@ mod tests {
 
     /// What is known without a step, and what is found with steps enough.
     fn bound_and_best(entries: &[Entry<'_>], room: &[i64]) -> (i64, i64) {
-        let best = |steps| Knapsack::new(entries.to_vec(), room, steps).best().at_most;
+        let best = |steps| Knapsack::new(entries.to_vec(), room, steps, &|| false).best().at_most;
         (best(0), best(u64::MAX))
     }
 

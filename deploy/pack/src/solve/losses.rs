@@ -75,16 +75,17 @@ pub(super) struct Losses<'m, 'p> {
 
 impl<'m, 'p> Losses<'m, 'p> {
     /// Of a model with prices, for a placement worth `target` or more; none if there are too many
-    /// patterns.
+    /// patterns, or `stop` says so.
     pub(super) fn new(
         model: &'m Model<'p>,
         kinds: &'m Kinds,
         dual: &'m Dual,
         target: i64,
         seed: u64,
+        stop: &dyn Fn() -> bool,
     ) -> Option<Self> {
         let budget = dual.bound - target * SCALE;
-        let patterns = list(model, kinds, dual, budget)?;
+        let patterns = list(model, kinds, dual, budget, stop)?;
         let mut order: Vec<usize> = (0..model.spots.len()).collect();
         order.sort_by_key(|spot| (patterns[kinds.of[*spot]].len(), kinds.of[*spot]));
         let mut codes = SmallRng::seed_from_u64(seed);
@@ -265,14 +266,21 @@ impl<'m, 'p> Losses<'m, 'p> {
 }
 
 /// By kind, all patterns that lose no more than the budget.
-fn list(model: &Model<'_>, kinds: &Kinds, dual: &Dual, budget: i64) -> Option<Vec<Vec<Pattern>>> {
+fn list(
+    model: &Model<'_>,
+    kinds: &Kinds,
+    dual: &Dual,
+    budget: i64,
+    stop: &dyn Fn() -> bool,
+) -> Option<Vec<Vec<Pattern>>> {
     let profits = dual.profits(model);
     let mut count = 0;
     let mut all = Vec::new();
     for (spots, most) in kinds.spots.iter().zip(&dual.earned) {
         let spot = &model.spots[spots[0]];
         let mut patterns = Vec::new();
-        let mut knapsack = Knapsack::new(entries(model, spot, &profits), &spot.room, LIST_STEPS);
+        let entries = entries(model, spot, &profits);
+        let mut knapsack = Knapsack::new(entries, &spot.room, LIST_STEPS, stop);
         let mut each = |profit: i64, taken: Vec<(usize, u32)>| {
             let pattern = pattern(model, &spot.offers, most - profit, &taken);
             if earned(&spot.offers, &profits, &pattern.counts) == profit {

@@ -33,6 +33,7 @@ pub mod report;
 mod room;
 mod search;
 mod simplex;
+mod start;
 pub mod verify;
 
 use self::back_end::BackEnd;
@@ -124,4 +125,4 @@ pub fn solve_with(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -78,8 +78,9 @@ impl<'s, 'p> Near<'s, 'p> {
         let deadline = self.stage.deadline;
         let dual = prices(&model, &kinds, &start, known, deadline)?;
         for target in (known + 1..=dual.worth()).rev() {
-            let mut losses = Losses::new(&model, &kinds, &dual, target, self.stage.seed)?;
-            if let Outcome::Found(found) = losses.run(STEPS, &|| deadline.passed()) {
+            let stop = || deadline.passed();
+            let mut losses = Losses::new(&model, &kinds, &dual, target, self.stage.seed, &stop)?;
+            if let Outcome::Found(found) = losses.run(STEPS, &stop) {
                 return Some(model.placement(&found));
             }
         }

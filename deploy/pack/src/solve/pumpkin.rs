@@ -187,7 +187,12 @@ fn capacities(
                 let size = small(model.items[offer.item].size[kind] / unit)?;
                 Ok(count.scaled(size))
             };
-            let terms = spot.offers.iter().zip(counts).map(term).collect::<Result<_, _>>()?;
+            // The solver takes no variable 0 times.
+            let asks = |(offer, _): &(&super::model::Offer, &DomainId)| {
+                model.items[offer.item].size[kind] > 0
+            };
+            let terms = spot.offers.iter().zip(counts).filter(asks).map(term);
+            let terms = terms.collect::<Result<_, _>>()?;
             sums.push((terms, small(spot.room[kind] / unit)?));
         }
     }

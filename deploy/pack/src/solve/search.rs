@@ -205,11 +205,13 @@ impl<'s, 'p> Hunt<'s, 'p> {
     /// Looks for a placement as good as the bound; false if that could not be decided.
     fn target(&mut self, model: &Model<'_>, kinds: &Kinds, dual: &Dual, steps: u64) -> bool {
         let target = model.worth(self.bound);
-        let Some(mut losses) = Losses::new(model, kinds, dual, target, self.stage.seed) else {
+        let deadline = self.stage.deadline;
+        let stop = || deadline.passed();
+        let Some(mut losses) = Losses::new(model, kinds, dual, target, self.stage.seed, &stop)
+        else {
             return false;
         };
-        let deadline = self.stage.deadline;
-        let outcome = losses.run(steps, &|| deadline.passed());
+        let outcome = losses.run(steps, &stop);
         self.steps += losses.steps;
         match outcome {
             Outcome::Found(patterns) => self.offer(model.placement(&patterns)),

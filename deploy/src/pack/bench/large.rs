@@ -53,9 +53,16 @@ pub(super) fn run(
     let mut runs = Vec::new();
     'all: for number in 0..arguments.instances.unwrap_or(1) as u64 {
         let seed = arguments.seed.wrapping_add(number);
+        if interrupt.load(Ordering::Relaxed) {
+            break;
+        }
+        let Size { nodes, pods, gangs } = size;
+        eprintln!("onepath: seed {seed}: making {nodes} nodes, {pods} pods, {gangs} gangs");
         let problem = problem(size, seed)?;
         let before = check(&problem, &Placement::as_it_is(&problem)).map_err(Box::new)?;
         for back_end in &mut *back_ends {
+            let budget_s = arguments.budget.as_secs_f64();
+            eprintln!("onepath: seed {seed}: solving, at most {budget_s} s");
             let (cpu, wall) = (Stopwatch::new(Clock::ThreadCpu), Stopwatch::new(Clock::Wall));
             let options = options(arguments, back_end, interrupt);
             let answer = match back_end.library() {

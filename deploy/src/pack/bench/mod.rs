@@ -8,6 +8,7 @@ mod table;
 use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use onepath_pack::bench::{Run, RunError, run};
@@ -18,6 +19,8 @@ use onepath_pack::problem::BuildError;
 use onepath_pack::solve::deadline::Budget;
 use onepath_pack::solve::{Options, SolveError};
 use thiserror::Error;
+
+use super::interrupt::on_interrupt;
 
 pub(crate) use arguments::{BackEndName, BenchArguments, ObjectiveName, duration};
 pub(crate) use back_end::Ready;
@@ -51,16 +54,22 @@ pub(crate) enum BenchError {
     Json(#[from] serde_json::Error),
 }
 
-/// The table; after Ctrl-C, of what was solved until then.
-pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<String, BenchError> {
-    let interrupt = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupt))
-        .map_err(BenchError::Signal)?;
+/// A table.
+pub(crate) struct Table {
+    pub(crate) text: String,
+    /// By Ctrl-C: the table is of what was solved until then.
+    pub(crate) interrupted: bool,
+}
+
+/// The table of all instances, or of those until Ctrl-C.
+pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<Table, BenchError> {
+    let interrupt = on_interrupt().map_err(BenchError::Signal)?;
     let mut back_ends = back_end::open_all(arguments)?;
-    match arguments.large {
+    let text = match arguments.large {
         Some(size) => large::run(size, arguments, &mut back_ends, &interrupt),
         None => run_small(arguments, &mut back_ends, &interrupt),
-    }
+    }?;
+    Ok(Table { text, interrupted: interrupt.load(Ordering::Relaxed) })
 }
 
 fn run_small(
@@ -68,15 +77,14 @@ fn run_small(
     back_ends: &mut [Ready],
     interrupt: &Arc<AtomicBool>,
 ) -> Result<String, BenchError> {
-    let instances = all_instances(arguments)?;
-    let progress = Progress::new(instances.len());
+    let instances = all_instances(arguments, interrupt)?;
+    let progress = Progress::new(instances.len(), arguments.budget);
     let mut runs: Vec<Run> = Vec::new();
     'all: for instance in &instances {
         for back_end in &mut *back_ends {
             let options = options(arguments, back_end, interrupt);
             let solved = run(instance, &options, back_end.library())?;
             if interrupt.load(Ordering::Relaxed) {
-                eprintln!("onepath: interrupted after {} runs", runs.len());
                 break 'all;
             }
             runs.push(solved);
@@ -84,6 +92,9 @@ fn run_small(
         progress.step();
     }
     progress.bar.finish_and_clear();
+    if interrupt.load(Ordering::Relaxed) {
+        eprintln!("onepath: interrupted after {} runs", runs.len());
+    }
     table::write(arguments, &runs)
 }
 
@@ -94,10 +105,13 @@ fn options(arguments: &BenchArguments, back_end: &Ready, interrupt: &Arc<AtomicB
 }
 
 /// Of each kind as many as are asked for; a kind of which there are fewer is named.
-fn all_instances(arguments: &BenchArguments) -> Result<Vec<Instance>, BuildError> {
+fn all_instances(
+    arguments: &BenchArguments,
+    interrupt: &AtomicBool,
+) -> Result<Vec<Instance>, BuildError> {
     let count = arguments.instances.unwrap_or(INSTANCES);
     let mut all = Vec::new();
-    for setup in setups(arguments) {
+    for setup in setups(arguments).take_while(|_| !interrupt.load(Ordering::Relaxed)) {
         let found = instances(setup, arguments.seed, count)?;
         if found.len() < count {
             eprintln!(
@@ -136,12 +150,17 @@ struct Progress {
 const LINE_EVERY: u64 = 24;
 
 impl Progress {
-    fn new(instances: usize) -> Self {
+    fn new(instances: usize, budget: Duration) -> Self {
         let bar = ProgressBar::new(instances as u64);
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len}, {eta} left") {
             bar.set_style(style);
         }
-        Self { bar, lines: !stderr().is_terminal() }
+        let lines = !stderr().is_terminal();
+        if lines {
+            let seconds = budget.as_secs_f64();
+            eprintln!("onepath: solving {instances} instances, each in at most {seconds} s");
+        }
+        Self { bar, lines }
     }
 
     fn step(&self) {

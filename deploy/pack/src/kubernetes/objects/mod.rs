@@ -19,8 +19,9 @@ pub use others::{
     PersistentVolumeSpec, PodDisruptionBudget, PodGroup, PodGroupSpec, PriorityClass,
 };
 pub use pod::{
-    Affinity, Container, ContainerPort, Gate, NodeAffinity, NodeSelector, NodeSelectorTerm, Pod,
-    PodAffinity, PodAffinityTerm, PodSpec, PodStatus, Resources, Spread, Toleration, Volume,
+    Affinity, Condition, Container, ContainerPort, ContainerStatus, Gate, NodeAffinity,
+    NodeSelector, NodeSelectorTerm, Pod, PodAffinity, PodAffinityTerm, PodSpec, PodStatus,
+    Resources, Spread, Toleration, Volume,
 };
 pub use selector::{Expression, LabelSelector, Operator};
 pub use workload::{MAX_PODS_OF_ONE, Template, Workload, WorkloadSpec, WorkloadStatus};

@@ -69,6 +69,8 @@ pub struct PriorityClass {
     pub value: i64,
     /// Whether it is that of pods that name none.
     pub global_default: bool,
+    /// `Never` when pods of it must not push others out.
+    pub preemption_policy: String,
 }
 
 /// A gang of the coscheduling plugin or of Volcano.

@@ -65,6 +65,35 @@ pub struct PodSpec {
 pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
+    /// What is so, with reasons.
+    pub conditions: Vec<Condition>,
+    /// How its containers are.
+    pub container_statuses: Vec<ContainerStatus>,
+    /// How its init containers are.
+    pub init_container_statuses: Vec<ContainerStatus>,
+}
+
+/// Something that is so of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Condition {
+    /// What: `PodResizePending` for instance.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// How a container is, as far as it says what it was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerStatus {
+    /// The container's name.
+    pub name: String,
+    /// What the node has set aside for it.
+    pub allocated_resources: Quantities,
+    /// What it runs with; not there before it was started.
+    pub resources: Option<Resources>,
 }
 
 /// What must be taken away before a pod may be placed.
@@ -79,6 +108,8 @@ pub struct Gate {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Container {
+    /// Its name.
+    pub name: String,
     /// What it asks for.
     pub resources: Resources,
     /// Ports, those of the host among them.

@@ -5,6 +5,8 @@ mod files;
 mod filters;
 mod gangs;
 mod plans;
+mod polite;
+mod resized;
 mod roles;
 
 use serde_json::{Value, json};

@@ -200,8 +200,8 @@ impl<'a> Picture<'a> {
 
     fn title(&self, pod: &Pod) -> String {
         let problem = self.case.problem;
-        let amounts =
-            problem.resources().iter().zip(&pod.request).filter(|(_, amount)| **amount > 0);
+        let own = problem.resources().iter().take(problem.own_resources());
+        let amounts = own.zip(&pod.request).filter(|(_, amount)| **amount > 0);
         let amounts: Vec<String> =
             amounts.map(|(one, amount)| format!("{} {amount}{}", one.name, one.unit)).collect();
         let priority = problem.priorities()[pod.tier.index()];
@@ -214,7 +214,7 @@ impl<'a> Picture<'a> {
 /// Real resources that pods ask for, but for their number.
 fn resources(problem: &Problem) -> Vec<usize> {
     let asked = |index: usize| problem.pods().iter().any(|pod| pod.request[index] > 0);
-    let named = problem.resources().iter().enumerate();
+    let named = problem.resources().iter().take(problem.own_resources()).enumerate();
     let real = named.filter(|(_, one)| {
         one.name != "pods" && !one.name.starts_with("host port") && !one.name.starts_with("anti-")
     });

@@ -1,20 +1,23 @@
-//! Checking a certificate: everything that arithmetic can check.
+//! Checking a certificate: everything that arithmetic can check, by code that no solver uses.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `bound` | what a proof proves of a stage |
+//! | `filling` | what one node earns at most |
 
-use std::sync::Arc;
-use std::time::Duration;
+mod bound;
+mod filling;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 
-use super::back_end::{Frozen, Stage, active, trivial};
-use super::capacity;
+use self::bound::{Claim, Kept};
+use self::filling::Steps;
 use super::certificate::{Certificate, FORMAT, SeatError, digest};
-use super::columns::{Dual, Kinds};
-use super::deadline::{Budget, Clock, Deadline};
-use super::model::Model;
 use super::proof::Proof;
 use super::report::{StageReport, Status};
 use crate::check::{Violation, check};
-use crate::placement::Placement;
 use crate::problem::{Problem, Tier};
 use crate::score::{Goal, Objective};
 
@@ -66,6 +69,9 @@ pub enum VerifyError {
         proved: u32,
     },
 }
+
+/// Fillings of nodes that are tried in all; beyond them bounds are less sharp.
+const MOST_STEPS: u64 = 200_000_000;
 
 /// What a bound rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -124,76 +130,33 @@ pub fn verify(problem: &Problem, certificate: &Certificate) -> Result<Vec<Verifi
     if all != (certificate.status == Status::Optimal) {
         return Err(VerifyError::Stages);
     }
-    verify_bounds(problem, certificate.objective, &certificate.stages, &placement)
+    verify_bounds(problem, certificate.objective, &certificate.stages)
 }
 
 fn verify_bounds(
     problem: &Problem,
     objective: Objective,
     reports: &[StageReport],
-    placement: &Placement,
 ) -> Result<Vec<Verified>, VerifyError> {
-    let budget =
-        Budget { time: Duration::MAX, clock: Clock::Wall, interrupt: Arc::default(), threads: 1 };
-    let deadline = Deadline::of(&budget);
-    let mut frozen: Vec<Frozen> = Vec::new();
+    let mut steps = Steps(MOST_STEPS);
+    let mut kept: Vec<Kept> = Vec::new();
     let mut verified = Vec::new();
-    let mut deepest = Tier(0);
-    for (number, (tier, goal)) in
-        objective.stages(problem.priorities().len()).into_iter().enumerate()
-    {
-        deepest = deepest.max(tier);
-        let report = &reports[number];
-        let stage = Stage {
-            problem,
-            tier,
-            goal,
-            frozen: &frozen,
-            active: &active(problem, deepest),
-            incumbent: placement,
-            value: report.value,
-            bound: trivial(problem, tier, goal).0,
-            deadline: &deadline,
-            seed: 0,
-            threads: 1,
-        };
-        if stage.is_better(report.value, report.bound) {
-            return Err(VerifyError::Value { number, value: report.value });
+    let stages = objective.stages(problem.priorities().len());
+    for (number, ((tier, goal), report)) in stages.into_iter().zip(reports).enumerate() {
+        let StageReport { value, bound, .. } = *report;
+        let claim = Claim::new(problem, tier, goal, &kept);
+        if !claim.follows(bound, value) {
+            return Err(VerifyError::Value { number, value });
         }
-        let ground = match proved(&stage, &report.proof) {
-            None => {
-                let Proof::Exhausted { solver, .. } = &report.proof else {
-                    unreachable!("no number")
-                };
-                Ground::Solver(solver.clone())
+        let ground = match (&report.proof, claim.bound(&report.proof, &mut steps)) {
+            (Proof::Exhausted { solver, .. }, _) => Ground::Solver(solver.clone()),
+            (_, Some(proved)) if !claim.follows(bound, proved) => {
+                return Err(VerifyError::Bound { number, bound, proved });
             }
-            Some(proved) if stage.is_better(report.bound, proved) || report.bound == proved => {
-                Ground::Arithmetic
-            }
-            Some(proved) => return Err(VerifyError::Bound { number, bound: report.bound, proved }),
+            _ => Ground::Arithmetic,
         };
-        let (value, bound) = (report.value, report.bound);
         verified.push(Verified { tier: tier.0, goal, value, bound, ground });
-        frozen.push(Frozen { tier, goal, value, proved: value == bound });
+        kept.push(Kept { tier, goal, value });
     }
     Ok(verified)
-}
-
-/// The bound that follows from a proof; none where it is a solver's word.
-fn proved(stage: &Stage<'_>, proof: &Proof) -> Option<u32> {
-    match proof {
-        Proof::Capacity { weights } if stage.goal == Goal::Placed => {
-            Some(capacity::bound(stage, weights).min(stage.bound))
-        }
-        Proof::AllPlaced | Proof::NothingDisturbed | Proof::Capacity { .. } => Some(stage.bound),
-        Proof::Prices(prices) => {
-            let model = Model::of(stage);
-            let Some(mut dual) = Dual::of_proof(prices, stage, &model) else {
-                return Some(stage.bound);
-            };
-            dual.settle(&model, &Kinds::of(&model), &|| false);
-            Some(model.value(dual.worth()))
-        }
-        Proof::Exhausted { .. } => None,
-    }
 }
