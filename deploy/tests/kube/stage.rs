@@ -20,6 +20,9 @@ use super::watchman::Watchman;
 /// What is awaited comes within this time, or the test fails.
 pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 
+/// So long for one look at it.
+const TRY: Duration = Duration::from_secs(3);
+
 /// The taint of reserved nodes.
 pub(crate) const RESERVED: &str = "onepath.io/reserved";
 
@@ -280,7 +283,8 @@ impl Drop for Stage {
 /// Waits for something, and fails when it does not come.
 pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
-    while !is_so().await {
+    // A request that hangs is asked for anew: what is awaited may not stay for long.
+    while !tokio::time::timeout(TRY, is_so()).await.unwrap_or(false) {
         assert!(begun.elapsed() < LIMIT, "{what}: not within {} s", LIMIT.as_secs());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
