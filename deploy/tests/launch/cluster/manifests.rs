@@ -51,10 +51,11 @@ pub(super) async fn install(plane: &Plane) {
         apply(client, &namespace, false).await;
     }
     let scheduler = objects("scheduler.yaml");
-    for object in objects("scheduler-rights.yaml").iter().chain(&scheduler) {
+    let rights = ["scheduler-rights.yaml", "scheduler-limits.yaml"].map(objects).concat();
+    for object in rights.iter().chain(&scheduler) {
         apply(client, object, true).await;
     }
-    for object in &objects("scheduler-rights.yaml") {
+    for object in &rights {
         apply(client, object, false).await;
     }
     let ctl = std::env::var_os("ONEPATH_KUBE_CTL").expect("ONEPATH_KUBE_CTL");
