@@ -19,7 +19,7 @@ use crate::lab::fabric::{Fabric, FabricSpec, Snapshot, Spine, Traffic};
 const JOIN: Duration = Duration::from_secs(90);
 
 /// How long the check of the data may take.
-const CHECK: Duration = Duration::from_secs(120);
+const CHECK: Duration = Duration::from_mins(2);
 
 /// Between two looks at the counters while a run goes on.
 const SAMPLE: Duration = Duration::from_millis(200);
