@@ -1,7 +1,7 @@
 //! Communicators of one world as threads of this process.
 
 use std::fmt;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,7 @@ use std::time::Duration;
 use onepath_collectives::Communicator;
 use onepath_collectives::communicator::{BuildError, Builder, TransportKind, TuningSource};
 use onepath_topology::{Rank, WorldSize};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::watchdog::{Notes, Watchdog};
 
@@ -75,11 +76,22 @@ pub fn free_port() -> u16 {
     for _ in 0..PORTS {
         let next = base.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let port = (FIRST + next % PORTS) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if is_free(port) {
             return port;
         }
     }
     panic!("no port from {FIRST} to {} is free", FIRST + PORTS);
+}
+
+/// Whether a listener of this host could have the port. This socket itself never listens: a child
+/// that another thread starts holds a copy of it until it executes its program, and a copy that
+/// listens would keep the port from the rank that is to have it.
+fn is_free(port: u16) -> bool {
+    let Ok(socket) = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)) else {
+        return false;
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    socket.set_reuse_address(true).and_then(|()| socket.bind(&address.into())).is_ok()
 }
 
 impl World {

@@ -1,6 +1,7 @@
 //! One rank ends the communicator for all.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use onepath_collectives::{CollectiveError, ReduceOp};
@@ -11,9 +12,12 @@ use onepath_topology::Rank;
 #[test]
 fn an_abort_ends_the_call_on_every_other_rank_naming_who_aborted() {
     for transport in TRANSPORTS {
-        let errors = World::new("abort", 4, transport).run(|seat| {
+        // A rank may leave the barrier while others are in it, who would find the abort there.
+        let all_left = Arc::new(Barrier::new(4));
+        let errors = World::new("abort", 4, transport).run(move |seat| {
             let communicator = &seat.communicator;
             communicator.barrier().expect("all ranks are there");
+            all_left.wait();
             if communicator.rank() == Rank::new(2) {
                 std::thread::sleep(Duration::from_millis(50));
                 communicator.abort();
@@ -52,9 +56,11 @@ fn all_ranks_may_go_on_by_shrinking_after_an_abort() {
 #[test]
 fn a_rank_that_shrinks_while_others_are_in_a_call_aborts_it_and_is_taken_for_dead_by_nobody() {
     for transport in TRANSPORTS {
-        World::new("shrink in good health", 3, transport).run(|seat| {
+        let all_left = Arc::new(Barrier::new(3));
+        World::new("shrink in good health", 3, transport).run(move |seat| {
             let communicator = seat.communicator;
             communicator.barrier().expect("all ranks are there");
+            all_left.wait();
             if communicator.rank() != Rank::new(1) {
                 let error = communicator.barrier().expect_err("rank 1 makes another call");
                 assert_eq!(error, CollectiveError::Aborted { by: Rank::new(1) }, "{transport}");

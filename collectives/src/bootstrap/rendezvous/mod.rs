@@ -22,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use onepath_topology::{Rank, WorldSize};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 mod client;
 mod error;
@@ -55,6 +55,11 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Connections beyond the world size, for members that come twice.
 const SPARE_CONNECTIONS: usize = 16;
+
+/// For how long a taken port may become free: a job that starts anew may find the process before it
+/// still ending.
+const PORT_PATIENCE: Duration = Duration::from_secs(2);
+const PORT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Ties the challenge to this use of the secret.
 const CONTEXT: &[u8] = b"onepath rendezvous";
@@ -211,15 +216,21 @@ async fn host(
         let (trust, counters) = (config.trust.clone(), Arc::clone(&config.counters));
         RendezvousServer::bind_with(address, trust, limits, counters)
     };
-    let Some(address) = bind_address(config, start).await? else {
+    let Some(mut address) = bind_address(config, start).await? else {
         return Ok(None);
     };
-    match bind(address) {
-        // A host without IPv6.
-        Err(BindError::System { .. }) if address.ip() == Ipv6Addr::UNSPECIFIED => {
-            Ok(Some(bind((Ipv4Addr::UNSPECIFIED, address.port()).into())?))
+    let deadline = Instant::now() + PORT_PATIENCE.min(config.timeout);
+    loop {
+        match bind(address) {
+            // A host without IPv6.
+            Err(BindError::System { .. }) if address.ip() == Ipv6Addr::UNSPECIFIED => {
+                address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+            }
+            Err(BindError::PortTaken { .. }) if Instant::now() < deadline => {
+                sleep(PORT_PAUSE).await;
+            }
+            result => return Ok(Some(result?)),
         }
-        result => Ok(Some(result?)),
     }
 }
 

@@ -375,6 +375,22 @@ async fn a_taken_port_is_named() {
 }
 
 #[tokio::test]
+async fn a_port_that_becomes_free_in_time_is_taken() {
+    let other = StdListener::bind("127.0.0.1:0").expect("a free port");
+    let port = other.local_addr().expect("bound").port();
+    let address = HostPort::new("127.0.0.1", port).expect("address");
+    let members = (0..2).map(|rank| config(&address, rank, 2, good_secret())).collect();
+    let ends = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(other);
+    };
+    let (outcomes, ()) = tokio::join!(run_all(members), ends);
+    for outcome in outcomes {
+        assert_eq!(outcome.expect("they meet"), [blob(0), blob(1)]);
+    }
+}
+
+#[tokio::test]
 async fn without_a_secret_another_hosts_address_is_neither_served_nor_called() {
     let far = HostPort::new("192.0.2.77", 29400).expect("address");
     for rank in 0..2 {

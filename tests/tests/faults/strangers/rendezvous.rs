@@ -102,6 +102,7 @@ fn garbage_and_silence_at_the_rendezvous_keep_no_rank_from_joining() {
 
 #[test]
 fn ranks_that_disagree_are_told_both_values_before_they_start() {
+    let _only = exclusive();
     let port = free_port();
     let errors: Vec<String> = std::thread::scope(|scope| {
         let rank = |rank: usize, subflows| {
