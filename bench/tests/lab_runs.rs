@@ -36,6 +36,8 @@ fn every_collective_by_every_scheme_brings_the_right_data_and_says_how_long_it_t
         "healthy",
         "--bytes",
         "256K",
+        "--warm-ups",
+        "1",
         "--format",
         "json",
         "--report",
@@ -58,6 +60,7 @@ fn every_collective_by_every_scheme_brings_the_right_data_and_says_how_long_it_t
         }
         assert!(row["out_of_order"].is_u64() && row["cpu_bound"].is_boolean(), "{row}");
         assert_eq!((&row["wrong"], &row["unpinned"]), (&0.into(), &0.into()), "{row}");
+        assert_eq!(row["warm_ups"], 1, "{row}");
         let (time, ideal) = (row["completion_s"].as_f64(), row["ideal_s"].as_f64());
         // A link may be ahead of its rate by its burst of two packets.
         assert!(time.expect("a time") > 0.9 * ideal.expect("a time"), "faster than light: {row}");
@@ -78,6 +81,7 @@ fn wrong_options_are_told_in_one_line_before_anything_is_built() {
         (&["--schemes", "ecmpp"][..], &["--schemes", "ecmpp"][..]),
         (&["--bytes", "8"], &["bytes = 8", "1024"]),
         (&["--seeds", "0"], &["--seeds", "1..=1000"]),
+        (&["--warm-ups", "101"], &["--warm-ups", "0..=100"]),
         (&["--plan", "/no/such/file"], &["/no/such/file"]),
         (&["--plan", "x", "--seeds", "2"], &["--plan", "--seeds"]),
         (&["--leaves", "3"], &["hosts", "leaves = 3"]),

@@ -19,7 +19,7 @@ pub(crate) struct CompareArguments {
     /// A TOML file with fabric and runs; options of the fabric have the last word. Or what
     /// `onepath plan --emit json` writes: a small model is trained under that plan
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "collectives", "schemes", "conditions", "orders", "seeds", "bytes"
+        "collectives", "schemes", "conditions", "orders", "seeds", "bytes", "warm_ups"
     ])]
     pub(crate) plan: Option<PathBuf>,
     #[command(flatten)]

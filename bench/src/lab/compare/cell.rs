@@ -37,6 +37,8 @@ pub(crate) struct Cell {
     pub(crate) seed: u32,
     /// Of a rank's buffer, at most.
     pub(crate) bytes: usize,
+    /// The same call so many times before the one that is timed.
+    pub(crate) warm_ups: u32,
 }
 
 impl Condition {
@@ -79,6 +81,10 @@ impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { collective, scheme, condition, order, seed, .. } = self;
         let (condition, order) = (condition.name(), order.name());
-        write!(f, "{collective} {scheme} {condition} {order} seed {seed}")
+        write!(f, "{collective} {scheme} {condition} {order} seed {seed}")?;
+        match self.warm_ups {
+            0 => Ok(()),
+            calls => write!(f, " after {calls} calls"),
+        }
     }
 }

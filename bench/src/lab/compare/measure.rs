@@ -141,6 +141,9 @@ fn with_ranks(
 ) -> Result<Vec<Snapshot>, RunError> {
     let mut world = World::start(fabric, &setup.places, &setup.task)?;
     row.unpinned = await_joined(&mut world)?.len();
+    for call in 1..=row.cell.warm_ups {
+        warm_up(&mut world, setup.limit, call)?;
+    }
     let swallowing = setup.odd.filter(|odd| odd.rate.is_none()).map(|odd| odd.spine);
     let death = swallowing.zip(row.death_s.map(Duration::from_secs_f64));
     let called = call(fabric, &mut world, setup.limit, death)?;
@@ -172,6 +175,21 @@ fn await_joined(world: &mut World) -> Result<Vec<String>, RunError> {
         }
     }
     Ok(all)
+}
+
+/// One call that is not timed.
+fn warm_up(world: &mut World, limit: Duration, call: u32) -> Result<(), RunError> {
+    let deadline = Instant::now() + limit;
+    world.tell(Command::Go);
+    let mut done = 0;
+    while done < world.size() {
+        match world.hear(deadline)? {
+            Heard::Event(_, Event::Done { .. }) => done += 1,
+            Heard::Event(rank, event) => return Err(RunError::Unexpected { rank, event }),
+            Heard::Nothing => return Err(RunError::WarmUp { call, done, of: world.size(), limit }),
+        }
+    }
+    Ok(())
 }
 
 /// From the order to begin until the last rank is done, or time is up.

@@ -37,11 +37,11 @@ pub(crate) struct Task {
     pub(crate) timeout_s: u64,
 }
 
-/// What a rank is told later, in this order.
+/// What a rank is told later, in this order, the first perhaps several times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Command {
-    /// Make the call.
+    /// Make the call; again, if it is not the first time.
     Go,
     /// Check what came of it.
     Check,
@@ -74,12 +74,12 @@ pub(crate) enum Event {
     },
 }
 
-/// What a rank knows after a call.
+/// What a rank knows after its last call. Counts are of that call, but those of subflows of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     /// Elements that are wrong.
     pub(crate) wrong: u64,
-    /// Subflows opened for sending, and those that carried data of the call.
+    /// Subflows opened for sending, and those that carried data.
     pub(crate) opened: u64,
     pub(crate) used: u64,
     /// Paths that died (of datagrams: ports that were retired), and chunks (datagrams) that were
@@ -93,6 +93,17 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// What was counted since `before`.
+    pub(crate) fn since(self, before: &Self) -> Self {
+        Self {
+            deaths: self.deaths - before.deaths,
+            resends: self.resends - before.resends,
+            taken: self.taken - before.taken,
+            out_of_order: self.out_of_order - before.out_of_order,
+            ..self
+        }
+    }
+
     /// Of both ranks together.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {

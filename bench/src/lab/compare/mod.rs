@@ -133,6 +133,18 @@ pub(in crate::lab) enum RunError {
         /// Of how many.
         of: usize,
     },
+    /// A call before the one that is timed took too long.
+    #[error("call {call} before the timed one: only {done} of {of} ranks ended within {limit:?}")]
+    WarmUp {
+        /// Which.
+        call: u32,
+        /// How many ranks did.
+        done: usize,
+        /// Of how many.
+        of: usize,
+        /// What a call may take.
+        limit: Duration,
+    },
     /// Not all looked at their data.
     #[error("only {checked} of {of} ranks checked their data in time")]
     Checked {
@@ -181,7 +193,11 @@ impl RunError {
     const fn is_of_the_ranks(&self) -> bool {
         matches!(
             self,
-            Self::Rank { .. } | Self::Join { .. } | Self::Checked { .. } | Self::Unexpected { .. }
+            Self::Rank { .. }
+                | Self::Join { .. }
+                | Self::WarmUp { .. }
+                | Self::Checked { .. }
+                | Self::Unexpected { .. }
         )
     }
 }

@@ -160,9 +160,13 @@ fn line(f: &mut fmt::Formatter<'_>, group: &[&Row]) -> fmt::Result {
         value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
     };
     let bound = if group.iter().any(|row| row.cpu_bound) { " cpu-bound" } else { "" };
+    let calls = match row.cell.warm_ups {
+        0 => String::new(),
+        calls => format!(" after {calls} calls"),
+    };
     writeln!(
         f,
-        "  {:<17}{:<15}{:<11}{:<17}{:>6}{:>8}{:>8.2}{:>7}{:>9}{:>8}{:>8}{:>9}{:>5}%{bound}",
+        "  {:<17}{:<15}{:<11}{:<17}{:>6}{:>8}{:>8.2}{:>7}{:>9}{:>8}{:>8}{:>9}{:>5}%{bound}{calls}",
         row.cell.collective.name(),
         row.cell.condition.name(),
         row.cell.order.name(),

@@ -19,6 +19,9 @@ use crate::sizes::{SizeError, parse_size};
 /// The most runs of one plan.
 const MOST_RUNS: usize = 10_000;
 
+/// The most calls before the one that is timed.
+const MOST_WARM_UPS: u32 = 100;
+
 /// How much slower the uplinks of a leaf are than its hosts when they are oversubscribed.
 const OVERSUBSCRIPTION: f64 = 2.0;
 
@@ -78,6 +81,9 @@ pub(crate) struct RunOptions {
     /// Bytes of a rank's buffer, 1K to 1G [default: 4M]
     #[arg(long)]
     pub(crate) bytes: Option<Size>,
+    /// The same call so many times before the one that is timed, 0 to 100 [default: 0]
+    #[arg(long, value_name = "CALLS", value_parser = value_parser!(u32).range(..=100))]
+    pub(crate) warm_ups: Option<u32>,
     /// Another fabric than that of the whole plan.
     #[arg(skip)]
     pub(crate) fabric: FabricOptions,
@@ -112,6 +118,9 @@ pub(crate) enum PlanError {
     /// A number of seeds that is none.
     #[error("seeds = {0} is out of range: it must be from 1 to 1000")]
     Seeds(u32),
+    /// Too many calls.
+    #[error("warm_ups = {0} is out of range: it must be from 0 to {MOST_WARM_UPS}")]
+    WarmUps(u32),
     /// Too small to be cut, or too large.
     #[error("bytes = {bytes} is out of range: with {hosts} hosts it must be from {least} to 1G")]
     Bytes {
@@ -173,6 +182,10 @@ impl Plan {
         if !(1..=1000).contains(&seeds) {
             return Err(PlanError::Seeds(seeds));
         }
+        let warm_ups = run.warm_ups.unwrap_or(0);
+        if warm_ups > MOST_WARM_UPS {
+            return Err(PlanError::WarmUps(warm_ups));
+        }
         for condition in or(&run.conditions, &[Condition::Healthy, Condition::BlackHole]) {
             let spec = spec_of(fabric, condition)?;
             let bytes = bytes_of(run, &spec)?;
@@ -183,7 +196,15 @@ impl Plan {
                         let seed = spec.seed().wrapping_add(seed);
                         // Schemes innermost: what drifts with time hits all of them alike.
                         for scheme in or(&run.schemes, &QUICK) {
-                            cells.push(Cell { collective, scheme, condition, order, seed, bytes });
+                            cells.push(Cell {
+                                collective,
+                                scheme,
+                                condition,
+                                order,
+                                seed,
+                                bytes,
+                                warm_ups,
+                            });
                         }
                     }
                 }
@@ -265,6 +286,8 @@ mod tests {
     fn what_is_out_of_range_is_told_with_what_would_be_right() {
         let message = plan("[[run]]\nseeds = 0\n").expect_err("no seeds").to_string();
         assert!(message.contains("seeds = 0") && message.contains("1000"), "{message}");
+        let message = plan("[[run]]\nwarm_ups = 101\n").expect_err("too many").to_string();
+        assert!(message.contains("warm_ups = 101") && message.contains("100"), "{message}");
         let message = plan("[[run]]\nbytes = \"16\"\n").expect_err("too small").to_string();
         assert!(message.contains("bytes = 16") && message.contains("1024"), "{message}");
     }

@@ -115,6 +115,7 @@ impl Row {
             ("unpinned", self.unpinned.into()),
             ("problem", self.problem.clone().into()),
             ("bytes", cell.bytes.into()),
+            ("warm_ups", cell.warm_ups.into()),
             ("payload_bytes", self.payload_bytes.into()),
             ("leaves", spec.leaf_count().into()),
             ("spines", spec.spine_count().into()),

@@ -96,6 +96,11 @@ impl Run {
         }
     }
 
+    /// Forgets the result, so that the next call cannot be right by the last one.
+    pub(super) fn forget(&mut self) {
+        self.output.fill(0.0);
+    }
+
     /// How many elements of the result are not as they must be.
     pub(super) fn wrong(&self) -> u64 {
         // Of what comes from one rank, the pattern is that of the rank after it in a ring.

@@ -75,8 +75,8 @@ enum RankError {
     #[error("the call: {0}")]
     Call(#[from] CollectiveError),
     /// It is told something at the wrong time.
-    #[error("told {found:?} instead of {expected:?}")]
-    Command { found: Command, expected: Command },
+    #[error("told {0:?} out of turn")]
+    Command(Command),
 }
 
 /// Does what the lab says on standard input, and tells it on standard output.
@@ -96,16 +96,29 @@ fn work() -> Result<(), RankError> {
     let mut run = Run::new(&task, me, world);
     communicator.barrier()?;
     tell(&Event::Joined { unpinned: probing.unpinned() })?;
-    await_command(&commands, Command::Go)?;
-    communicator.barrier()?;
-    let start_ns = now_ns();
-    run.call(&communicator)?;
-    tell(&Event::Done { start_ns, end_ns: now_ns() })?;
-    attend(&communicator, &commands, Command::Check)?;
+    let mut command = parse(&next(&commands)?)?;
     let subflows = wiring.subflows(task.spines as usize).get();
-    let wrong = run.wrong();
-    tell(&Event::Checked(tally(&communicator, wrong, &run, subflows)))?;
-    attend(&communicator, &commands, Command::Leave)
+    let mut before = Tally::default();
+    while command == Command::Go {
+        communicator.barrier()?;
+        before = tally(&communicator, &run, subflows);
+        let start_ns = now_ns();
+        run.call(&communicator)?;
+        tell(&Event::Done { start_ns, end_ns: now_ns() })?;
+        command = attend(&communicator, &commands)?;
+        if command == Command::Go {
+            run.forget();
+        }
+    }
+    if command != Command::Check {
+        return Err(RankError::Command(command));
+    }
+    let counted = tally(&communicator, &run, subflows).since(&before);
+    tell(&Event::Checked(Tally { wrong: run.wrong(), ..counted }))?;
+    match attend(&communicator, &commands)? {
+        Command::Leave => Ok(()),
+        other => Err(RankError::Command(other)),
+    }
 }
 
 fn join(
@@ -177,13 +190,12 @@ fn base_rtt(task: &Task) -> Nanos {
 }
 
 /// What went over the subflows; of those that are not pinned, only how many there are is known.
-fn tally(communicator: &Communicator, wrong: u64, run: &Run, subflows: u16) -> Tally {
+fn tally(communicator: &Communicator, run: &Run, subflows: u16) -> Tally {
     let counts = communicator.path_counts();
     let subflows = u64::from(subflows);
     let datagrams = communicator.datagram_counts();
     if !datagrams.is_empty() {
-        let empty = Tally { wrong, ..Tally::default() };
-        return datagrams.iter().fold(empty, |sum, count| {
+        return datagrams.iter().fold(Tally::default(), |sum, count| {
             sum.plus(Tally {
                 opened: subflows,
                 used: count.ports_used,
@@ -197,10 +209,9 @@ fn tally(communicator: &Communicator, wrong: u64, run: &Run, subflows: u16) -> T
     if counts.is_empty() {
         let peers = communicator.world_size().get() as u64 - 1;
         let (opened, used) = (peers * subflows, run.receivers() * subflows);
-        return Tally { wrong, opened, used, ..Tally::default() };
+        return Tally { opened, used, ..Tally::default() };
     }
-    let empty = Tally { wrong, ..Tally::default() };
-    counts.iter().fold(empty, |sum, count| {
+    counts.iter().fold(Tally::default(), |sum, count| {
         sum.plus(Tally {
             wrong: 0,
             opened: count.subflows_opened,
@@ -231,23 +242,15 @@ fn next(commands: &Receiver<io::Result<String>>) -> io::Result<String> {
     commands.recv().unwrap_or_else(|_| Err(io::ErrorKind::UnexpectedEof.into()))
 }
 
-fn await_command(
-    commands: &Receiver<io::Result<String>>,
-    expected: Command,
-) -> Result<(), RankError> {
-    is(&next(commands)?, expected)
-}
-
 /// Waits for a command as a training job would that goes on to its next call: calls of others may
 /// need what this rank has to say, and ranks say it only while they make calls.
 fn attend(
     communicator: &Communicator,
     commands: &Receiver<io::Result<String>>,
-    expected: Command,
-) -> Result<(), RankError> {
+) -> Result<Command, RankError> {
     loop {
         match commands.recv_timeout(LOOK) {
-            Ok(line) => return is(&line?, expected),
+            Ok(line) => return parse(&line?),
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
@@ -259,7 +262,6 @@ fn attend(
     }
 }
 
-fn is(line: &str, expected: Command) -> Result<(), RankError> {
-    let found = serde_json::from_str(line)?;
-    if found == expected { Ok(()) } else { Err(RankError::Command { found, expected }) }
+fn parse(line: &str) -> Result<Command, RankError> {
+    Ok(serde_json::from_str(line)?)
 }
