@@ -20,6 +20,7 @@ use super::mesh::{Action, Mesh};
 use super::message::Message;
 use super::opening::{Dialed, Opening};
 use super::pinned::Redials;
+use super::progress::Progress;
 use super::rank_set::RankSet;
 use super::session::{Loss, LostRank, SessionError};
 use super::shared::Shared;
@@ -54,6 +55,8 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     status: Arc<Status>,
     mesh: Mesh,
+    /// What the next heartbeat says, read when the data path was not in the middle of writing it.
+    progress: Progress,
     links: Vec<Option<Link>>,
     next_generation: u64,
     inbound: mpsc::Sender<Inbound>,
@@ -91,6 +94,7 @@ impl Driver {
             shared,
             status,
             mesh: Mesh::new(me, world, silence, Nanos(0)),
+            progress: Progress::default(),
             links: world.ranks().map(|_| None).collect(),
             next_generation: 0,
             inbound,
@@ -162,7 +166,8 @@ impl Driver {
             }
         }
         let now = self.now();
-        self.mesh.tick(self.status.own_progress.read(), now);
+        self.progress = self.status.own_progress.read().unwrap_or(self.progress);
+        self.mesh.tick(self.progress, now);
         self.adopt_from_parent();
         if self.opening.as_ref().is_some_and(|opening| opening.deadline <= Instant::now()) {
             self.settle();

@@ -18,12 +18,15 @@
 //! | `objects` | nodes, pods, sets, budgets |
 //! | `watchman` | an independent witness: room on nodes, budgets |
 //! | `cases` | one plan each |
+//! | `manifests` | the objects of `deploy/manifests` |
 //! | `denied` | what the API server does not grant |
 //! | `rights` | what the service account may do, and may not |
 //! | `random` | seeded clusters, with pods arriving |
 
 mod cases;
 mod denied;
+#[path = "../support/manifests.rs"]
+mod manifests;
 mod objects;
 mod random;
 mod rights;

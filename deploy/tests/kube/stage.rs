@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::objects::{self, FORBIDDEN, NAMESPACE, OF_TESTS, TIERS, node_of, policy};
 use super::watchman::Watchman;
+use crate::manifests::{self, api_of};
 
 /// What is awaited comes within this time, or the test fails.
 pub(crate) const LIMIT: Duration = Duration::from_mins(2);
@@ -60,7 +61,7 @@ impl Stage {
         let client = Client::try_default().await.expect("a client");
         clear(&client).await;
         for manifest in ["namespace.yaml", "scheduler-rights.yaml", "scheduler-limits.yaml"] {
-            for object in manifest_objects(manifest) {
+            for object in manifests::objects(manifest) {
                 make_new(&client, &object).await;
             }
         }
@@ -290,14 +291,6 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
     }
 }
 
-/// The objects of a file of `deploy/manifests`.
-pub(crate) fn manifest_objects(file: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests").join(file);
-    let text = std::fs::read_to_string(&path).expect("a manifest");
-    let objects = text.split("\n---\n");
-    objects.map(|text| serde_saphyr::from_str(text).expect("an object")).collect()
-}
-
 async fn service_account_kubeconfig() -> String {
     let ctl = std::env::var_os("ONEPATH_KUBE_CTL").expect("ONEPATH_KUBE_CTL");
     let run = tokio::task::spawn_blocking(move || {
@@ -306,17 +299,6 @@ async fn service_account_kubeconfig() -> String {
     let output = run.await.expect("no panic").expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("a kubeconfig")
-}
-
-fn api_of(client: &Client, object: &Value) -> Api<DynamicObject> {
-    let text = |key: &str| object[key].as_str().expect("it says what it is");
-    let types = TypeMeta { api_version: text("apiVersion").into(), kind: text("kind").into() };
-    let kind = GroupVersionKind::try_from(&types).expect("a version");
-    let resource = ApiResource::from_gvk(&kind);
-    match object["metadata"]["namespace"].as_str() {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    }
 }
 
 /// Makes it, unless it is there.

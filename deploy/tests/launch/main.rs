@@ -8,12 +8,15 @@
 //! | `emit` | YAML of a job is read back, and says what the plan says |
 //! | `wrapper` | the shell that starts the ranks of a pod |
 //! | `wrong` | wrong command lines and files give one clear line |
+//! | `manifests` | the objects of `deploy/manifests` |
 //! | `cluster` | a job on a real control plane, whose pods are processes of this machine |
 
 mod cluster;
 mod emit;
 mod hostfile;
 mod local;
+#[path = "../support/manifests.rs"]
+mod manifests;
 mod run;
 mod wrapper;
 mod wrong;

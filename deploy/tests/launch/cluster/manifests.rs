@@ -12,29 +12,11 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::plane::{Plane, eventually};
+use crate::manifests::{api_of, objects};
 use crate::run::file;
 
 /// Where the manifests put the scheduler.
 const NAMESPACE: &str = "onepath-system";
-
-/// The objects of a file of `deploy/manifests`.
-fn objects(file: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests").join(file);
-    let text = std::fs::read_to_string(&path).expect("a manifest");
-    let objects = text.split("\n---\n");
-    objects.map(|text| serde_saphyr::from_str(text).expect("an object")).collect()
-}
-
-fn api_of(client: &Client, object: &Value) -> Api<DynamicObject> {
-    let text = |key: &str| object[key].as_str().expect("it says what it is");
-    let types = TypeMeta { api_version: text("apiVersion").into(), kind: text("kind").into() };
-    let kind = GroupVersionKind::try_from(&types).expect("a version");
-    let resource = ApiResource::from_gvk(&kind);
-    match object["metadata"]["namespace"].as_str() {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    }
-}
 
 /// As `kubectl apply --server-side` does it.
 async fn apply(client: &Client, object: &Value, dry_run: bool) {

@@ -66,7 +66,8 @@ impl<'a> Picture<'a> {
         let width = LABEL + 3.0 * (PANEL + GAP);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" aria-label=\"nodes now, by the \
-             default scheduler and by onepath\" width=\"{width:.0}\" height=\"{height:.0}\">\
+             default scheduler and by onepath\" class=\"nodes\" width=\"{width:.0}\" \
+             viewBox=\"0 0 {width:.0} {height:.0}\">\
              <defs><pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
              patternTransform=\"rotate(45)\"><rect width=\"2.5\" height=\"6\" fill=\"#fff\" \
              fill-opacity=\"0.5\"/></pattern></defs>\n"

@@ -11,7 +11,7 @@ use super::{Case, Change, PodRow, Report};
 const STYLE: &str = "body{font:14px sans-serif;margin:2em;color:#222}\
 table{border-collapse:collapse;margin:0 0 1.5em}td,th{padding:.25em .9em .25em 0;text-align:left;\
 border-bottom:1px solid #ddd}td.n,th.n{text-align:right}text{font:12px sans-serif;fill:#222}\
-text.small{font-size:11px}text.title{font-weight:bold}\
+.nodes{max-width:100%}text.small{font-size:11px}text.title{font-weight:bold}\
 text.dim{fill:#777}.frame{fill:#fafafa;stroke:#999}\
 .others{fill:#c8c8c8}.pod{stroke:#fff;stroke-width:1}.gang{stroke-width:2.5}\
 .mark{fill:url(#hatch);pointer-events:none}.t0{fill:#d1495b}.t1{fill:#edae49}.t2{fill:#66a182}\
