@@ -8,8 +8,9 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
 
-use super::objects::{NAMESPACE, Want, budget, leaves, node, pod, set};
+use super::objects::{NAMESPACE, Want, budget, node, node_of, pod, set};
 use super::stage::{Stage, eventually, on_a_plane};
 
 pub(super) const NODES: [&str; 3] = ["a", "b", "c"];
@@ -48,7 +49,7 @@ fn refused(pod: &Pod) -> bool {
     })
 }
 
-pub(super) async fn mover_uids(stage: &Stage) -> BTreeSet<String> {
+async fn mover_uids(stage: &Stage) -> BTreeSet<String> {
     let mut uids = BTreeSet::new();
     for name in NODES {
         let pods = stage.pods_of(&format!("mover-{name}")).await;
@@ -83,14 +84,33 @@ pub(super) async fn everything_is_placed(stage: &Stage) {
     stage.watchman.report();
 }
 
+/// The witness is asked, which forgets nobody who has gone meanwhile.
 async fn until_an_eviction(stage: &Stage) -> Pod {
-    let mut evicted = None;
-    eventually("a pod is evicted", async || {
-        evicted = stage.pods().await.into_iter().find(leaves);
-        evicted.is_some()
-    })
-    .await;
-    evicted.expect("it was found")
+    eventually("a pod is evicted", async || stage.watchman.first_evicted().is_some()).await;
+    stage.watchman.first_evicted().expect("it was seen")
+}
+
+/// Begins a plan, until it has reserved nodes; so many seconds pass before it looks further.
+async fn until_a_plan_has_reserved(stage: &mut Stage, settle_s: &str) {
+    stage.start_scheduler(&["--patience", "1", "--settle", settle_s]);
+    stage.until_reserved().await;
+}
+
+/// Budgets come over pods that a plan would evict when it has reserved its nodes. That ends it, for
+/// this reason, and nobody is evicted.
+pub(super) async fn budgets_end_a_plan(stage: &mut Stage, budgets: &[Value], reason: &str) {
+    stuck_gang(stage).await;
+    let movers = mover_uids(stage).await;
+    // The answer to an eviction tells, so this time passes.
+    until_a_plan_has_reserved(stage, "15").await;
+    for budget in budgets {
+        stage.make(budget).await;
+    }
+    let why = stage.until_event(GANG[0], "PlanAbandoned").await;
+    assert!(why.contains(reason), "{why}");
+    stage.until_released().await;
+    assert_eq!(mover_uids(stage).await, movers, "somebody was evicted");
+    assert_eq!(stage.watchman.report(), 0);
 }
 
 #[test]
@@ -135,7 +155,7 @@ fn a_dry_run_says_what_it_would_do_and_touches_nothing_and_once_does_it() {
 #[test]
 fn a_new_start_of_the_api_server_in_the_middle_of_a_plan_is_survived() {
     on_a_plane(async |mut stage| {
-        stage.pods_end_after(5_000);
+        stage.pods_end_after(10_000);
         stuck_gang(&stage).await;
         stage.start_scheduler(&["--patience", "1"]);
         until_an_eviction(&stage).await;
@@ -148,11 +168,11 @@ fn a_new_start_of_the_api_server_in_the_middle_of_a_plan_is_survived() {
 #[test]
 fn a_node_that_is_removed_in_the_middle_ends_the_plan_and_what_was_moved_runs_again() {
     on_a_plane(async |mut stage| {
-        stage.pods_end_after(5_000);
+        stage.pods_end_after(10_000);
         stuck_gang(&stage).await;
         stage.start_scheduler(&["--patience", "1"]);
         let evicted = until_an_eviction(&stage).await;
-        let from = super::objects::node_of(&evicted).expect("it ran").to_owned();
+        let from = node_of(&evicted).expect("it ran").to_owned();
         let gone = NODES.into_iter().find(|name| *name != from).expect("there are three");
         let nodes: Api<Node> = Api::all(stage.client.clone());
         nodes.delete(gone, &DeleteParams::default()).await.expect("the node goes");
@@ -179,13 +199,12 @@ fn a_plan_that_is_stale_is_abandoned_before_anybody_is_evicted() {
     on_a_plane(async |mut stage| {
         stuck_gang(&stage).await;
         let movers = mover_uids(&stage).await;
-        stage.start_scheduler(&["--patience", "1", "--settle", "5"]);
-        stage.until_reserved().await;
+        until_a_plan_has_reserved(&mut stage, "30").await;
         // Past the scheduler and all taints, as a daemon would come.
         let want = Want { cpu_m: 4_000, tier: 0, scheduler: "default-scheduler" };
         for name in NODES {
             let mut intruder = pod(&format!("intruder-{name}"), &want, None);
-            intruder["spec"]["nodeName"] = serde_json::json!(name);
+            intruder["spec"]["nodeName"] = json!(name);
             stage.make(&intruder).await;
         }
         stage.until_event(GANG[0], "PlanAbandoned").await;
@@ -200,18 +219,8 @@ fn a_plan_that_is_stale_is_abandoned_before_anybody_is_evicted() {
 #[test]
 fn an_eviction_that_a_budget_refuses_ends_the_plan_in_time_and_evicts_nobody() {
     on_a_plane(async |mut stage| {
-        stuck_gang(&stage).await;
-        let movers = mover_uids(&stage).await;
-        stage.start_scheduler(&["--patience", "1", "--settle", "5"]);
-        stage.until_reserved().await;
-        for name in NODES {
-            stage.make(&budget(&format!("mover-{name}"), 0)).await;
-        }
-        let why = stage.until_event(GANG[0], "PlanAbandoned").await;
-        assert!(why.contains("disruption budget"), "{why}");
-        stage.until_released().await;
-        assert_eq!(mover_uids(&stage).await, movers, "somebody was evicted");
-        assert_eq!(stage.watchman.report(), 0);
+        let budgets = NODES.map(|name| budget(&format!("mover-{name}"), 0));
+        budgets_end_a_plan(&mut stage, &budgets, "disruption budget").await;
         stage.end_scheduler().await;
     });
 }
@@ -220,8 +229,7 @@ fn an_eviction_that_a_budget_refuses_ends_the_plan_in_time_and_evicts_nobody() {
 fn reservations_of_a_killed_instance_are_removed_by_the_next_one() {
     on_a_plane(async |mut stage| {
         stuck_gang(&stage).await;
-        stage.start_scheduler(&["--patience", "1", "--settle", "5"]);
-        stage.until_reserved().await;
+        until_a_plan_has_reserved(&mut stage, "30").await;
         stage.kill_scheduler();
         assert_ne!(stage.reserved().await, Some(Vec::new()), "it had no time to clean up");
         let pods: Api<Pod> = Api::namespaced(stage.client.clone(), NAMESPACE);
@@ -239,8 +247,7 @@ fn reservations_of_a_killed_instance_are_removed_by_the_next_one() {
 fn a_signal_to_end_in_the_middle_of_a_plan_leaves_nothing_behind() {
     on_a_plane(async |mut stage| {
         stuck_gang(&stage).await;
-        stage.start_scheduler(&["--patience", "1", "--settle", "5"]);
-        stage.until_reserved().await;
+        until_a_plan_has_reserved(&mut stage, "30").await;
         stage.end_scheduler().await;
         assert_eq!(stage.reserved().await, Some(Vec::new()));
         // The lease was given up: the next one need not wait for it to run out.

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use super::cases::{GANG, MOVER, NODES, everything_is_placed, mover_uids, stuck_gang};
+use super::cases::{GANG, MOVER, NODES, budgets_end_a_plan, everything_is_placed, stuck_gang};
 use super::objects::{FORBIDDEN, NAMESPACE, Want, budget, node, node_of, set};
 use super::stage::{Stage, eventually, on_a_plane};
 
@@ -38,21 +38,15 @@ fn an_eviction_that_a_policy_denies_ends_the_plan_before_it_and_the_next_one_doe
 #[test]
 fn a_pod_that_comes_under_two_budgets_during_a_plan_ends_it_at_once_and_is_left_in_peace() {
     on_a_plane(async |mut stage| {
-        stuck_gang(&stage).await;
-        let movers = mover_uids(&stage).await;
-        stage.start_scheduler(&["--patience", "1", "--settle", "5"]);
-        stage.until_reserved().await;
-        for name in NODES {
-            let mut one = budget(&format!("mover-{name}"), 1);
-            stage.make(&one).await;
-            one["metadata"]["name"] = json!(format!("other-{name}"));
-            stage.make(&one).await;
-        }
-        let why = stage.until_event(GANG[0], "PlanAbandoned").await;
-        assert!(why.contains("more than one PodDisruptionBudget"), "{why}");
-        stage.until_released().await;
+        let budgets = NODES.map(|name| {
+            let one = budget(&format!("mover-{name}"), 1);
+            let mut other = one.clone();
+            other["metadata"]["name"] = json!(format!("other-{name}"));
+            [one, other]
+        });
+        let reason = "more than one PodDisruptionBudget";
+        budgets_end_a_plan(&mut stage, budgets.as_flattened(), reason).await;
         stage.until_event(GANG[0], "NoPlacement").await;
-        assert_eq!(mover_uids(&stage).await, movers, "somebody was evicted");
         assert_eq!(stage.watchman.report(), 0);
         stage.end_scheduler().await;
     });

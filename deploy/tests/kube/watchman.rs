@@ -23,7 +23,8 @@ struct Seen {
     least_ready: BTreeMap<String, usize>,
     wrong: Vec<String>,
     events: usize,
-    evictions: usize,
+    /// As they were when they began to leave.
+    evicted: Vec<Pod>,
 }
 
 /// Watches until it is dropped.
@@ -65,12 +66,17 @@ impl Watchman {
         self.seen.lock().expect("no panic").least_ready.insert(app.to_owned(), least);
     }
 
+    /// The first pod whose eviction was seen.
+    pub(crate) fn first_evicted(&self) -> Option<Pod> {
+        self.seen.lock().expect("no panic").evicted.first().cloned()
+    }
+
     /// Evictions seen; panics if anything was wrong.
     pub(crate) fn report(&self) -> usize {
         let seen = self.seen.lock().expect("no panic");
         assert!(seen.wrong.is_empty(), "{:#?}", seen.wrong);
         assert!(seen.events > 0, "the witness has seen nothing");
-        seen.evictions
+        seen.evicted.len()
     }
 }
 
@@ -108,12 +114,12 @@ impl Seen {
         let evicted = leaves(&pod) && !left_before && is_evicted(&pod);
         let node = node_of(&pod).map(str::to_owned);
         let app = pod.labels().get("app").cloned().unwrap_or_default();
-        self.pods.insert(uid, pod);
+        self.pods.insert(uid, pod.clone());
         if let Some(node) = node {
             self.check_room(&node);
         }
         if evicted {
-            self.evictions += 1;
+            self.evicted.push(pod);
             self.check_ready(&app);
         }
     }

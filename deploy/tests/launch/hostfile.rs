@@ -1,13 +1,13 @@
 //! Ranks over ssh: a program in its place, and a real sshd on loopback.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
 
+use crate::ports::free_port;
 use crate::run::{PLAN, Started, file, folder, launch, pids, texts, until, until_ended};
 
 /// Called as ssh is: notes its arguments and runs the command here, in a session of its own, since
@@ -152,9 +152,18 @@ fn server(folder: &Path) -> Result<Server, String> {
         let made = keygen.status().map_err(|error| format!("ssh-keygen: {error}"))?;
         assert!(made.success(), "a key is made");
     }
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    let port = listener.local_addr().map_err(|error| error.to_string())?.port();
-    drop(listener);
+    // Somebody else may take a port before the server does.
+    for _ in 0..5 {
+        if let Some(server) = server_at(free_port(), &sshd, folder)? {
+            return Ok(server);
+        }
+    }
+    let said = fs::read_to_string(folder.join("sshd.log")).expect("its log");
+    panic!("sshd ends: {said}");
+}
+
+/// Starts one at a port; none if it ends instead of listening there.
+fn server_at(port: u16, sshd: &Path, folder: &Path) -> Result<Option<Server>, String> {
     let at = |name: &str| folder.join(name).display().to_string();
     let text = format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\n\
@@ -163,15 +172,16 @@ fn server(folder: &Path) -> Result<Server, String> {
         at("user.pub"),
     );
     let config = file(folder, "sshd_config", &text);
-    let check = Command::new(&sshd).args(["-t", "-f", &config]).output();
+    let check = Command::new(sshd).args(["-t", "-f", &config]).output();
     let check = check.map_err(|error| format!("sshd: {error}"))?;
     if !check.status.success() {
         return Err(format!("sshd -t: {}", String::from_utf8_lossy(&check.stderr).trim()));
     }
-    let child = Command::new(&sshd)
+    let log = folder.join("sshd.log");
+    let child = Command::new(sshd)
         .args(["-D", "-e", "-f", &config])
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(fs::File::create(&log).expect("a file"))
         .spawn()
         .map_err(|error| format!("sshd: {error}"))?;
     let ssh = format!(
@@ -179,9 +189,14 @@ fn server(folder: &Path) -> Result<Server, String> {
          -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
         at("user")
     );
-    let server = Server { child, ssh };
-    until("sshd listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    Ok(server)
+    let mut server = Server { child, ssh };
+    let mut has_ended = false;
+    // Whoever took the port would let us connect.
+    until("sshd listens or ends", || {
+        has_ended = server.child.try_wait().expect("a child").is_some();
+        has_ended || fs::read_to_string(&log).is_ok_and(|said| said.contains("listening on"))
+    });
+    Ok((!has_ended).then_some(server))
 }
 
 #[test]

@@ -55,7 +55,8 @@ fn the_first_failure_ends_the_others_and_is_named() {
                   if [ $RANK = 1 ]; then while [ $(ls $UP | wc -l) -lt 3 ]; do sleep 0.01; done; \
                   exit 7; fi; while :; do sleep 0.01; done";
     let up = format!("UP={}", folder("failure").display());
-    let output = launch(&["--local", "--ranks", "3", "--env", &up, "--", "sh", "-c", script]);
+    let options = ["--local", "--ranks", "3", "--env", &up, "--grace", "60"];
+    let output = launch(&[&options[..], &["--", "sh", "-c", script]].concat());
     let (out, errors) = texts(&output);
     assert_eq!(output.status.code(), Some(7));
     let expected = "onepath: rank 1 exited with status 7; the others were ended";

@@ -2,6 +2,7 @@
 //!
 //! | file | what it shows |
 //! |---|---|
+//! | `ports` | ports for what a test starts |
 //! | `run` | starting the command, and waiting for what it does |
 //! | `local` | ranks of this machine: their places, failures, signals, a launcher that is killed |
 //! | `hostfile` | ranks over ssh: a program in its place, and a real sshd on loopback |
@@ -17,6 +18,7 @@ mod hostfile;
 mod local;
 #[path = "../support/manifests.rs"]
 mod manifests;
+mod ports;
 mod run;
 mod wrapper;
 mod wrong;

@@ -110,7 +110,7 @@ pub(crate) fn pids(lines: &[String]) -> Vec<Pid> {
 }
 
 /// Waits until something is so.
-pub(crate) fn until(what: &str, so: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !so() {
         assert!(start.elapsed() < LIMIT, "after {LIMIT:?} it is not so that {what}");

@@ -18,9 +18,10 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::jobs::{bench, free_port, logs};
+use super::jobs::{bench, logs};
 use super::manifests;
 use super::plane::{NodeSpec, Plane, eventually, object, onepath};
+use crate::ports::free_port;
 use crate::run::{command, file, texts};
 
 const TEST: &str = "chain";

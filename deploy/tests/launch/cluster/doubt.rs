@@ -106,7 +106,7 @@ fn what_may_have_been_made_is_named_when_the_server_does_not_come_back() {
         let plan = file(&plane.folder, "plan.json", PLAN);
         let (between, config) = Between::begin(&plane, false).await;
         let words = ["launch", "--kubernetes", "--plan", &plan, "--image", "none:1"];
-        let more = ["--kubeconfig", &config, "--request-timeout", "2", "--", "true"];
+        let more = ["--kubeconfig", &config, "--request-timeout", "20", "--", "true"];
         let (code, out, errors) = plane.onepath(&[&words[..], &more].concat()).await;
         assert_eq!((code, &*out), (Some(1), ""));
         assert!(between.has_lost_an_answer());

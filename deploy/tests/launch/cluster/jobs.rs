@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::batch::v1::Job;
@@ -11,6 +10,7 @@ use kube::api::{EvictParams, ListParams};
 use serde_json::{Value, json};
 
 use super::plane::{NodeSpec, Plane, eventually};
+use crate::ports::free_port;
 use crate::run::{PLAN, command, file, texts};
 
 /// Two clusters of two nodes with two GPUs; the slow link between them makes two stages.
@@ -83,11 +83,6 @@ pub(super) fn bench() -> Option<PathBuf> {
     found
 }
 
-pub(super) fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port().to_string()
-}
-
 /// All that the pods of a job have written.
 pub(super) fn logs(folder: &Path) -> String {
     let folders = fs::read_dir(folder).expect("the folder of the test").map_while(Result::ok);
@@ -158,7 +153,7 @@ fn a_rank_that_fails_fails_the_job_and_is_named_by_its_status() {
     Plane::run("launch-failure", &nodes, async |plane| {
         let plan = file(&plane.folder, "plan.json", PLAN);
         let script = "[ $RANK = 1 ] && exit 7; exec sleep 1000";
-        plane.launch(&plan, "--grace 1", &["sh", "-c", script]).await;
+        plane.launch(&plan, "--grace 60", &["sh", "-c", script]).await;
         let (code, out, errors) = plane.onepath(&["status", "small", "--watch"]).await;
         assert_eq!((code, &*errors), (Some(1), ""), "{out}");
         let failed = |report: &Value| report["pods"][0]["phase"] == "Failed";
