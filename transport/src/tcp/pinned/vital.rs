@@ -8,9 +8,10 @@
 //!   come the other way prove nothing: where only the way there is dead, the peer's kernel repeats
 //!   its own, since it does not hear that they came.
 //! - Everything was delivered, as the kernel says, and yet not acknowledged by the peer, although
-//!   the peer was seen reading for a while *after* the path fell silent: something between the two
-//!   swallows bytes that it had acknowledged. A peer that holds a chunk back says so while it waits;
-//!   one that goes on after a pause may answer over one connection before it looks at another.
+//!   the peer was seen reading for a while *after* the path fell silent: something between the
+//!   two swallows bytes that it had acknowledged. A peer that holds a chunk back says so while it
+//!   waits; one that goes on after a pause may answer over one connection before it looks at
+//!   another.
 //!
 //! A path that is slow but moves bytes is never dead by either.
 
