@@ -1,7 +1,7 @@
 //! The program as a user runs it.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -46,6 +46,8 @@ fn text(bytes: &[u8]) -> String {
 struct LongRun {
     child: Child,
     ranks: Vec<Pid>,
+    /// Open to the end: a rank that still writes would fail otherwise.
+    _stdout: BufReader<ChildStdout>,
 }
 
 impl LongRun {
@@ -61,7 +63,8 @@ impl LongRun {
             .expect("the program starts");
         let stdout = child.stdout.take().expect("standard output is a pipe");
         let mut pids = Vec::new();
-        for line in BufReader::new(stdout).lines() {
+        let mut stdout = BufReader::new(stdout);
+        for line in stdout.by_ref().lines() {
             let line = line.expect("the table is text");
             let words: Vec<&str> = line.split_whitespace().collect();
             if let ["#", "rank", _, "pid", pid, ..] = words[..] {
@@ -72,7 +75,7 @@ impl LongRun {
             }
         }
         assert_eq!(pids.len(), ranks, "the heading names every rank");
-        Self { child, ranks: pids }
+        Self { child, ranks: pids, _stdout: stdout }
     }
 
     /// Waits for the end; the status and what was said on standard error.

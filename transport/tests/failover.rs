@@ -8,8 +8,8 @@
 mod support;
 
 use std::process::Command;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, PoisonError};
 use std::time::Duration;
 
 use onepath_topology::Rank;
@@ -29,6 +29,9 @@ const PATHS: usize = 4;
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Rounds in which paths that died may still be replaced.
+const MORE_ROUNDS: u64 = 1_000;
 
 fn events(watch: &Watch) -> Vec<PathEvent> {
     watch.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -53,14 +56,33 @@ fn one_way(rank: Rank, length: usize) -> (Plan, Buffers) {
     }
 }
 
-/// Reductions of `rounds` seeded sizes over a ring whose relays fail somewhere, checked.
+/// Whether every path that died was replaced.
+fn is_whole(watch: &Watch) -> bool {
+    let told = events(watch);
+    let died = told.iter().filter(|event| matches!(event, PathEvent::Died { .. })).count();
+    let replaced = told.iter().filter(|event| matches!(event, PathEvent::Replaced { .. })).count();
+    died == replaced
+}
+
+/// Reductions of `rounds` seeded sizes over a ring whose relays fail somewhere, checked; and more
+/// of them until paths are replaced that are to be.
 fn reduce(wiring: &Wiring<'_>, ranks: usize, rounds: u64, seed: u64) -> Vec<Watch> {
     println!("seed {seed}");
     let (world, watches) = wiring.make(ranks);
+    let replaces = wiring.replaces;
+    let (together, is_over) = (Barrier::new(ranks), AtomicBool::new(false));
     run(world, |mut end| {
         let mut random = SmallRng::seed_from_u64(seed);
         end.kernel = Some(adding(ranks));
-        for round in 0..rounds {
+        for round in 0..rounds + MORE_ROUNDS {
+            if together.wait().is_leader() {
+                let whole = !replaces || watches.iter().all(is_whole);
+                is_over.store(round >= rounds && whole, Ordering::Relaxed);
+            }
+            together.wait();
+            if is_over.load(Ordering::Relaxed) {
+                break;
+            }
             end.chunk_bytes = 8 * random.random_range(500..5_000);
             let elements = random.random_range(1..200_000);
             // Time for what goes on in the background; every rank polls in between.

@@ -199,6 +199,12 @@ impl Endpoint {
         Ok(Session { data, pinned, redialer, control })
     }
 
+    /// Keeps the thread from doing anything for a while, as if the process had been stopped.
+    #[doc(hidden)]
+    pub fn pause_for_test(&self, pause: Duration) {
+        self.0.handle.spawn(async move { std::thread::sleep(pause) });
+    }
+
     /// Ends the thread as if the process had been killed: connections close without a goodbye.
     #[doc(hidden)]
     pub fn kill_for_test(&self) {

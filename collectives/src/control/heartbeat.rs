@@ -115,7 +115,8 @@ impl PeerMonitor {
         tick
     }
 
-    fn is_overslept(&self, now: Nanos) -> bool {
+    /// Whether this rank itself was away for so long that what it did not hear says nothing.
+    pub(super) fn is_overslept(&self, now: Nanos) -> bool {
         now.since(self.expected) > Nanos(self.silence.0 / 2)
     }
 }

@@ -102,7 +102,7 @@ impl Mesh {
     }
 
     pub(super) fn would_judge(&self, now: Nanos) -> bool {
-        self.monitor.would_judge(now)
+        self.monitor.would_judge(now) || self.suspects.iter().any(|&(_, until)| until <= now)
     }
 
     pub(super) fn is_joined(&self, rank: Rank) -> bool {
@@ -232,6 +232,9 @@ impl Mesh {
 
     /// Time passes: sends heartbeats that are due and judges the silent.
     pub(super) fn tick(&mut self, progress: Progress, now: Nanos) {
+        if self.monitor.is_overslept(now) {
+            self.suspects.iter_mut().for_each(|(_, until)| *until = now + SUSPECT_GRACE);
+        }
         let tick = self.monitor.tick(now);
         if self.retired {
             return;

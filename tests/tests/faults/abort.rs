@@ -26,7 +26,7 @@ fn an_abort_ends_the_call_on_every_other_rank_naming_who_aborted() {
             let start = Instant::now();
             let mut buffer = vec![1_u8; 1_000_000];
             let error = communicator.all_reduce(&mut buffer, ReduceOp::Max).expect_err("aborted");
-            assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+            assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
             assert_eq!(communicator.barrier().expect_err("it stays so"), error);
             assert!(communicator.flight_record().contains("all_reduce of 1000000 u8, max"));
             error

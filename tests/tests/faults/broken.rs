@@ -19,7 +19,7 @@ const MUCH: u64 = 32 << 10;
 fn break_a_busy_connection() {
     let me = pidfd_open(getpid(), PidfdFlags::empty()).expect("Linux 5.3");
     let names = || std::fs::read_dir("/proc/self/fd").expect("/proc is mounted");
-    for _ in 0..1_000 {
+    for _ in 0..10_000 {
         let numbers = names().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         let copies = numbers.filter_map(|n| pidfd_getfd(&me, n, PidfdGetfdFlags::empty()).ok());
         let busy = |fd: &OwnedFd| ioctl_fionread(fd).is_ok_and(|unread| unread > MUCH);

@@ -17,7 +17,11 @@ use rustix::process::Signal;
 
 const ROUNDS: u64 = 200;
 
-/// How long one thing may take. A stopped rank is noticed after a second of silence.
+/// Seconds after which a stopped rank counts as dead, and a killed one would: that is seen at once
+/// from its connections, so a rank that does not get the processor for a while harms no round.
+const SILENCE: (u64, u64) = (2, 10);
+
+/// How long one thing may take.
 const LIMIT: Duration = Duration::from_secs(25);
 
 /// Transports of the rounds: those of the product, or that of `ONEPATH_FAULT_TRANSPORT`, for one
@@ -58,17 +62,24 @@ impl Round {
             transport: ROUND_TRANSPORTS[random.random_range(0..ROUND_TRANSPORTS.len())],
             ranks,
             victim: random.random_range(0..ranks),
-            fate: [Fate::Killed, Fate::Killed, Fate::Stopped, Fate::Frozen]
-                [random.random_range(0..4)],
+            fate: [
+                Fate::Killed,
+                Fate::Stopped,
+                Fate::Killed,
+                Fate::Killed,
+                Fate::Frozen,
+                Fate::Killed,
+            ][random.random_range(0..6)],
             after: Duration::from_micros(random.random_range(0..200_000)),
         }
     }
 
     fn arguments(&self, rank: usize, port: u16) -> Vec<String> {
         let Self { ranks, transport, seed, .. } = self;
+        let silence = if self.fate == Fate::Killed { SILENCE.1 } else { SILENCE.0 };
         let text = format!(
             "--rank {rank} --ranks {ranks} --port {port} --transport {transport} --seed {seed} \
-             fault"
+             --silence {silence} fault"
         );
         text.split(' ').map(str::to_owned).collect()
     }

@@ -28,15 +28,19 @@ fn test_only(communicator: &Communicator) -> Result<(), CollectiveError> {
 fn a_time_out_is_found_by_a_rank_that_only_tests_its_call() {
     for transport in TRANSPORTS {
         let world = World::new("time-out while testing", 3, transport);
-        let world =
-            world.adjusted(|builder, _| builder.operation_timeout(Duration::from_millis(1_200)));
-        let errors = world.run(|seat| {
+        let world = world.adjusted(|builder, _| builder.operation_timeout(Duration::from_secs(5)));
+        let others_failed = Arc::new(Barrier::new(3));
+        let errors = world.run(move |seat| {
             let communicator = &seat.communicator;
             communicator.barrier().expect("all ranks are there");
             if communicator.rank() == ODD {
-                std::thread::sleep(Duration::from_secs(3));
+                others_failed.wait();
             }
-            test_only(communicator).expect_err("rank 1 is too late")
+            let error = test_only(communicator).expect_err("rank 1 is too late");
+            if communicator.rank() != ODD {
+                others_failed.wait();
+            }
+            error
         });
         for error in errors {
             let CollectiveError::TimedOut { late, .. } = &error else {

@@ -92,7 +92,7 @@ fn check(transport: TransportKind, ranks: usize, difference: &Difference) {
         let start = Instant::now();
         // A rank that has its result already finds out at the next call.
         let result = call(communicator).and_then(|()| communicator.barrier());
-        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
         result.expect_err("the calls differ")
     });
     for (rank, error) in errors.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! What is measured once: a collective by a scheme under a condition, with a seed.
 
 use std::fmt;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,15 @@ impl Condition {
         match self {
             Self::BlackHole => 4.0,
             Self::Healthy | Self::HalfRate | Self::Oversubscribed => 12.0,
+        }
+    }
+
+    /// What is added to that: small messages have other costs, and where nothing is wrong with the
+    /// fabric only a rank that does not get the processor takes so long.
+    pub(crate) const fn least_limit(self) -> Duration {
+        match self {
+            Self::Healthy => Duration::from_secs(30),
+            Self::HalfRate | Self::BlackHole | Self::Oversubscribed => Duration::from_secs(5),
         }
     }
 }

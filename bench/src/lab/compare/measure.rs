@@ -27,9 +27,6 @@ const SAMPLE: Duration = Duration::from_millis(200);
 /// By so much no look is late on a machine that is merely busy.
 const HELD_UP: Duration = Duration::from_secs(2);
 
-/// Beside the patience in ideal times: small messages have other costs.
-const LEAST_LIMIT: Duration = Duration::from_secs(5);
-
 /// A spine dies at this part of the ideal time of a healthy fabric.
 const DEATH_AT: f64 = 0.5;
 
@@ -93,7 +90,8 @@ impl Setup {
         let healthy_s = ideal_s(spec, None, &places, &sent, scheme)?;
         let dies = odd.is_some_and(|odd| odd.rate.is_none());
         let ideal_s = ideal_s(spec, odd, &places, &sent, scheme)?;
-        let limit = Duration::from_secs_f64(ideal_s * cell.condition.patience()) + LEAST_LIMIT;
+        let limit = Duration::from_secs_f64(ideal_s * cell.condition.patience())
+            + cell.condition.least_limit();
         let timeout_s = limit.as_secs() + RANKS_LATER;
         let row = Row {
             cell: *cell,

@@ -12,7 +12,7 @@ const LATE: usize = 1;
 pub(super) fn run(arguments: &Arguments, seconds: u64, timeout: u64) -> Result<(), WorkerError> {
     let communicator = arguments
         .builder()?
-        .late_warning(Duration::from_secs(1))
+        .late_warning(Duration::from_secs(3))
         .operation_timeout(Duration::from_secs(timeout))
         .build()?;
     communicator.barrier()?;

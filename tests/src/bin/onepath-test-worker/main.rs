@@ -35,6 +35,9 @@ struct Arguments {
     /// Of the calls and their data.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Seconds of silence after which a rank counts as dead.
+    #[arg(long, default_value_t = 1)]
+    silence: u64,
     #[command(subcommand)]
     job: Job,
 }
@@ -70,7 +73,7 @@ impl Arguments {
     }
 
     fn join(&self) -> Result<Communicator, BuildError> {
-        self.builder()?.silence(Duration::from_secs(1)).build()
+        self.builder()?.silence(Duration::from_secs(self.silence)).build()
     }
 }
 

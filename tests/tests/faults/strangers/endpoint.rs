@@ -27,7 +27,7 @@ fn connections_that_say_nothing_are_closed_after_some_seconds_and_counted() {
         let count = target.wait_for("silence", silent.len() as u64, counter);
         assert_eq!(count, silent.len() as u64);
         for mut stream in silent {
-            stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time");
+            stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
             let end = stream.read(&mut [0; 64]);
             assert!(matches!(end, Ok(0)), "{end:?}");
         }
@@ -56,7 +56,7 @@ fn knock(address: SocketAddr, trust: &Trust) -> Result<(), AuthError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let mut stream = tokio::net::TcpStream::connect(address).await.expect("listening");
-        let limit = Duration::from_secs(5);
+        let limit = Duration::from_secs(30);
         authenticate_within(limit, &mut stream, Side::Connector, trust, CONTEXT).await
     })
 }

@@ -41,7 +41,7 @@ fn join_after(label: &str, meanwhile: impl FnOnce(u16)) -> Arc<Counters> {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let start = Instant::now();
         while TcpStream::connect(address).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(10), "rank 0 does not listen");
+            assert!(start.elapsed() < Duration::from_secs(30), "rank 0 does not listen");
             std::thread::sleep(Duration::from_millis(5));
         }
         meanwhile(port);
@@ -68,7 +68,7 @@ fn a_rank_with_a_wrong_secret_is_told_so_and_the_right_one_still_joins() {
             assert!(matches!(error, BuildError::Rendezvous(_)), "{error:?}");
             assert!(error.to_string().contains("secret"), "{error}");
             assert!(!error.to_string().contains("that job"), "{error}");
-            assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+            assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
         }
     });
     assert_eq!(counters.wrong_secret.load(Relaxed), 2, "{counters:?}");

@@ -8,8 +8,10 @@
 //!   come the other way prove nothing: where only the way there is dead, the peer's kernel repeats
 //!   its own, since it does not hear that they came.
 //! - Everything was delivered, as the kernel says, and yet not acknowledged by the peer, although
-//!   the peer was seen reading *after* the path fell silent: something between the two swallows
-//!   bytes that it had acknowledged. A peer that holds a chunk back says so while it waits.
+//!   the peer was seen reading for a while *after* the path fell silent: something between the
+//!   two swallows bytes that it had acknowledged. A peer that holds a chunk back says so while it
+//!   waits; one that goes on after a pause may answer over one connection before it looks at
+//!   another.
 //!
 //! A path that is slow but moves bytes is never dead by either.
 
@@ -50,6 +52,8 @@ pub(super) enum Verdict {
 pub(super) struct Vital {
     /// When it last moved, or began to have something to do.
     progress: Nanos,
+    /// When the peer was first seen reading since then.
+    reading_since: Option<Nanos>,
     smoothed: Option<Nanos>,
     deviation: Nanos,
     samples: u64,
@@ -62,6 +66,7 @@ impl Vital {
     pub(super) fn new(now: Nanos, backoff: u32) -> Self {
         Self {
             progress: now,
+            reading_since: None,
             smoothed: None,
             deviation: Nanos(0),
             samples: 0,
@@ -78,6 +83,7 @@ impl Vital {
     /// Something came over it, or it has something to do from now on.
     pub(super) fn moved(&mut self, now: Nanos) {
         self.progress = now;
+        self.reading_since = None;
     }
 
     /// A chunk was acknowledged `after` it had left: smoothed mean and deviation as in RFC 6298,
@@ -132,13 +138,16 @@ impl Vital {
             && view.bytes_acked != self.bytes_acked
         {
             self.bytes_acked = view.bytes_acked;
-            self.progress = now;
+            self.moved(now);
             return Verdict::Alive;
         }
         let limit = self.limit();
         let silent = now.since(self.progress);
-        let swallowed =
-            |limit: Nanos| silent >= limit && peer_read.since(self.progress).0 >= limit.0 / 2;
+        if peer_read > self.progress {
+            self.reading_since.get_or_insert(peer_read);
+        }
+        let read_for = self.reading_since.map_or(Nanos(0), |since| peer_read.since(since));
+        let swallowed = |limit: Nanos| silent >= limit && read_for.0 >= limit.0 / 2;
         let dead = match view {
             Some(view) if view.unacked > 0 => {
                 let heard = |limit: Nanos| view.silent < limit && view.retransmits < REPEATED;
@@ -198,7 +207,15 @@ mod tests {
         assert_eq!(vital.judge(at(50), at(50), Some(DELIVERED)), Verdict::Alive);
         assert_eq!(vital.judge(at(120), at(5), Some(DELIVERED)), Verdict::Suspect);
         assert_eq!(vital.judge(at(250), at(5), Some(DELIVERED)), Verdict::Suspect);
-        assert_eq!(vital.judge(at(250), at(130), Some(DELIVERED)), Verdict::Dead);
+        assert_eq!(vital.judge(at(250), at(160), Some(DELIVERED)), Verdict::Dead);
+    }
+
+    #[test]
+    fn a_first_answer_after_a_pause_of_the_peer_convicts_no_other_path() {
+        let mut vital = fast();
+        assert_ne!(vital.judge(at(2_000), at(1_995), Some(DELIVERED)), Verdict::Dead);
+        assert_ne!(vital.judge(at(2_050), at(2_045), Some(DELIVERED)), Verdict::Dead);
+        assert_eq!(vital.judge(at(2_100), at(2_096), Some(DELIVERED)), Verdict::Dead);
     }
 
     #[test]

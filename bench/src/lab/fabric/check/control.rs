@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_millis(600);
 /// and a busy processor may not fill the link.
 const RATE_BOUNDS: (f64, f64) = (0.7, 1.06);
 
+/// How often a rate is measured at most.
+const TRIES: usize = 4;
+
 /// Bytes of a sprayed packet's payload, and with all headers.
 const SPRAYED_BYTES: (usize, u64) = (16, 58);
 
@@ -73,8 +76,26 @@ fn rates(fabric: &mut Fabric) -> Result<Finding, CheckError> {
     Ok(Finding::all("rate", right, parts.len() as u64, note))
 }
 
-/// The rate of the first leaf's uplink over what it should be, while one flow fills it.
+/// As [`fill`], again if it is too low: a sender that does not get the processor sends less, and
+/// nothing makes it send more.
 fn measure(
+    fabric: &Fabric,
+    flow: &FiveTuple,
+    spine: Spine,
+    expected: Rate,
+) -> Result<f64, CheckError> {
+    let mut found = fill(fabric, flow, spine, expected)?;
+    for _ in 1..TRIES {
+        if found >= RATE_BOUNDS.0 {
+            break;
+        }
+        found = fill(fabric, flow, spine, expected)?;
+    }
+    Ok(found)
+}
+
+/// The rate of the first leaf's uplink over what it should be, while one flow fills it.
+fn fill(
     fabric: &Fabric,
     flow: &FiveTuple,
     spine: Spine,
