@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -37,7 +37,7 @@ fn checks(output: &Output) -> Option<Vec<(String, bool)>> {
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.code() == Some(NOT_ALLOWED) {
         assert_eq!(said.lines().count(), 1, "{said}");
-        println!("skipped: {said}");
+        drop(writeln!(std::io::stderr(), "skipped: {said}"));
         return None;
     }
     let document: Value = serde_json::from_slice(&output.stdout).expect(&said);
@@ -93,7 +93,10 @@ fn a_user_without_rights_builds_the_same_fabric() {
     }
     let output = match command.output() {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            println!("skipped: a user without rights cannot read this program: {error}");
+            drop(writeln!(
+                std::io::stderr(),
+                "skipped: a user without rights cannot read this program: {error}"
+            ));
             return;
         }
         output => output.expect("it starts"),
@@ -138,7 +141,7 @@ impl Held {
         if !last.starts_with("holding") {
             let status = child.wait().expect("it is our child");
             assert_eq!(status.code(), Some(NOT_ALLOWED), "{last}");
-            println!("skipped: {last}");
+            drop(writeln!(std::io::stderr(), "skipped: {last}"));
             return None;
         }
         let processes = descendants(child.id());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -41,7 +42,7 @@ pub(crate) struct Stage {
 /// Runs a test on the control plane that is there, or says that there is none.
 pub(crate) fn on_a_plane<T, F: Future<Output = T>>(test: impl FnOnce(Stage) -> F) -> Option<T> {
     let (Some(plane), Some(_)) = (plane(), std::env::var_os("KUBECONFIG")) else {
-        println!("skipped: needs a control plane: tests/kube/run");
+        drop(writeln!(std::io::stderr(), "skipped: needs a control plane: tests/kube/run"));
         return None;
     };
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,7 @@
 //! Ranks over ssh: a program in its place, and a real sshd on loopback.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -204,7 +205,7 @@ fn a_real_sshd_starts_ranks_and_ends_them_with_the_connection() {
     let folder = folder("sshd");
     let server = match server(&folder) {
         Ok(server) => server,
-        Err(reason) => return println!("skipped: {reason}"),
+        Err(reason) => return drop(writeln!(std::io::stderr(), "skipped: {reason}")),
     };
     let hosts = file(&folder, "hosts", "127.0.0.1 slots=2\nlocalhost slots=1\n");
     let all = ["--hostfile", &hosts, "--ssh", &server.ssh];

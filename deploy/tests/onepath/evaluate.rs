@@ -1,6 +1,7 @@
 //! Plans of others: the prediction, Sailor's files, and what is refused.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -226,7 +227,7 @@ fn by_library(file: &Path, profiles: &Path, network: &NetworkTable) -> [f64; 3] 
 fn measured_plans_are_predicted_as_by_the_library_converted_or_not() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/sailor");
     if !data.is_dir() {
-        println!("skipped: no measured runs at ../shared/data/sailor");
+        drop(writeln!(std::io::stderr(), "skipped: no measured runs at ../shared/data/sailor"));
         return;
     }
     let output = folder("evaluate-sailor").join("converted");

@@ -1,5 +1,6 @@
 //! Communicators made from others.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use onepath_collectives::communicator::TransportKind;
@@ -90,7 +91,9 @@ fn all_ranks_may_shrink_without_a_failure_and_stay_the_same() {
 fn a_world_on_the_ipv6_loopback_address_works() {
     let port = match std::net::TcpListener::bind("[::1]:0") {
         Ok(_) => onepath_tests::world::free_port(),
-        Err(error) => return println!("skipped: no IPv6 loopback here: {error}"),
+        Err(error) => {
+            return drop(writeln!(std::io::stderr(), "skipped: no IPv6 loopback here: {error}"));
+        }
     };
     let sums: Vec<u32> = std::thread::scope(|scope| {
         let rank = |rank| {

@@ -24,6 +24,23 @@ fn nothing_is_left_unfinished() {
 }
 
 #[test]
+fn a_test_that_is_skipped_says_so_where_it_is_seen() {
+    // What the print macros write is not shown when the test passes.
+    let hidden = ["println!(\"", "skipped: "].concat();
+    let mut offences = Vec::new();
+    for file in files::rust() {
+        for (index, line) in file.text.lines().enumerate() {
+            // Examples are programs of their own.
+            let at = file.at(index);
+            if line.contains(&hidden) && !at.contains("/examples/") {
+                offences.push(at);
+            }
+        }
+    }
+    report("Write it to standard error: writeln!(std::io::stderr(), ..).", &offences);
+}
+
+#[test]
 fn an_ignored_test_gives_its_reason() {
     let mut offences = Vec::new();
     for file in files::rust() {

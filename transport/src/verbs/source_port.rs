@@ -173,6 +173,7 @@ fn place(address: *const c_void) -> Option<(CString, *mut c_void)> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::process::Command;
     use std::{env, fs, process};
 
@@ -194,7 +195,10 @@ mod tests {
         // The C library is needed by every program and library.
         let ours = a_function_of_a_library_that_is_needed_by_another_is_not_that_ones;
         let Some(program) = Provider::with(ours as fn() as *const c_void) else {
-            println!("skipped: the program itself cannot be opened by its name");
+            drop(writeln!(
+                std::io::stderr(),
+                "skipped: the program itself cannot be opened by its name"
+            ));
             return;
         };
         assert!(program.find(c"getppid").is_none());
@@ -214,7 +218,7 @@ mod tests {
         // SAFETY: opens a library of the system and runs its initialisers, as libibverbs does.
         let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         if handle.is_null() {
-            println!("skipped: no {name:?}");
+            drop(writeln!(std::io::stderr(), "skipped: no {name:?}"));
             return;
         }
         // SAFETY: the handle is open, both are strings that end with a null byte.
@@ -248,7 +252,10 @@ mod tests {
         let _ = fs::remove_dir_all(&folder);
         match (header, built) {
             (Ok((true, _)), Ok((right, said))) => assert!(right, "{said}"),
-            _ => println!("skipped: no C compiler, or no <infiniband/mlx5dv.h> (libibverbs-dev)"),
+            _ => drop(writeln!(
+                std::io::stderr(),
+                "skipped: no C compiler, or no <infiniband/mlx5dv.h> (libibverbs-dev)"
+            )),
         }
     }
 }

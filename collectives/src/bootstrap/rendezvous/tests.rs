@@ -1,5 +1,6 @@
 //! Members and a store over real sockets of this host.
 
+use std::io::Write as _;
 use std::net::TcpListener as StdListener;
 use std::sync::atomic::Ordering;
 
@@ -21,7 +22,7 @@ fn loopbacks() -> Vec<&'static str> {
     if is_local(SocketAddr::from((Ipv6Addr::LOCALHOST, 0))) {
         return vec!["127.0.0.1", "::1"];
     }
-    println!("skipped: no IPv6");
+    drop(writeln!(std::io::stderr(), "skipped: no IPv6"));
     vec!["127.0.0.1"]
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::batch::v1::Job;
@@ -78,7 +79,10 @@ pub(super) fn bench() -> Option<PathBuf> {
     let named = std::env::var_os("ONEPATH_BENCH").map(PathBuf::from);
     let found = named.or(Some(beside)).filter(|path| path.exists());
     if found.is_none() {
-        println!("skipped: no onepath-bench: cargo build --release -p onepath-bench makes it");
+        drop(writeln!(
+            std::io::stderr(),
+            "skipped: no onepath-bench: cargo build --release -p onepath-bench makes it"
+        ));
     }
     found
 }

@@ -1,5 +1,6 @@
 //! The control plane, a namespace of its own for each test, nodes.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{PoisonError, RwLock};
@@ -85,7 +86,10 @@ impl Plane {
         F: Future<Output = Self>,
     {
         if std::env::var_os("ONEPATH_KUBE_PLANE").is_none() {
-            return println!("skipped: no control plane; tests/kube/run -- COMMAND brings one up");
+            return drop(writeln!(
+                std::io::stderr(),
+                "skipped: no control plane; tests/kube/run -- COMMAND brings one up"
+            ));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async {

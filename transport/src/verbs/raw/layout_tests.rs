@@ -5,6 +5,7 @@
 //! `rdma-sys` in the compiler's place.)
 
 use std::fmt::Write;
+use std::io::Write as _;
 use std::mem::offset_of;
 use std::path::Path;
 use std::process::Command;
@@ -134,7 +135,7 @@ fn every_size_offset_and_constant_is_the_one_of_the_installed_header() {
     fs::write(&source, program(&lines)).expect("the program can be written");
     if let Err(reason) = compile(&source, &target) {
         let _ = fs::remove_dir_all(&folder);
-        println!("skipped: {reason}");
+        drop(writeln!(std::io::stderr(), "skipped: {reason}"));
         return;
     }
     let output = Command::new(&target).output().expect("the program runs");
