@@ -125,6 +125,20 @@ fn a_suspect_of_which_more_is_heard_is_alive_and_only_its_connection_broke() {
 }
 
 #[test]
+fn a_suspect_is_judged_only_after_what_arrived_was_read_and_not_for_this_ranks_own_absence() {
+    let mut mesh = mesh();
+    mesh.suspect(rank(1), NOW);
+    assert!(!mesh.would_judge(Nanos::millis(1_999)) && mesh.would_judge(SUSPECT_GRACE));
+    let back = Nanos::secs(30);
+    mesh.tick(Progress::default(), back);
+    mesh.tick(Progress::default(), back + Nanos::millis(1_999));
+    assert_eq!(failure(&actions(&mut mesh)), None);
+    mesh.tick(Progress::default(), back + SUSPECT_GRACE);
+    let cause = DeathCause::Closed;
+    assert_eq!(failure(&actions(&mut mesh)), Some(Failure::Dead { rank: rank(1), cause }));
+}
+
+#[test]
 fn a_suspect_that_says_goodbye_in_time_has_left_and_else_is_dead() {
     let mut mesh = mesh();
     mesh.suspect(rank(1), NOW);
