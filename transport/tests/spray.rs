@@ -58,9 +58,8 @@ fn bad_links_cost_retransmissions_and_nothing_else() {
             let stats = count.stats;
             println!("{entropy}: {stats:?}");
             assert!(stats.retransmissions > 5 && stats.duplicates > 5, "{stats:?}");
-            // A twentieth is lost or damaged; what late answers cost comes on top, and what a relay
-            // loses that does not get the processor for a while.
-            assert!(stats.retransmissions < stats.data_packets, "{stats:?}");
+            // A twentieth is lost or damaged; what a late answer costs comes on top.
+            assert!(stats.retransmissions * 4 < stats.data_packets, "{stats:?}");
         }
     }
 }
